@@ -1,0 +1,266 @@
+"""What a run left behind: recipe, provenance, history, metrics, arrays.
+
+Records lie in `records/REPORT/` (evidence) or `runs/REPORT/` (smoke, stand-ins, custom runs). Small runs of one variant
+and profile share a shelf, `VARIANT.PROFILE.json` with `VARIANT.PROFILE.npz`; a record with evidence has one of its own.
+The JSON holds numbers and, for every array, the digest under which the `.npz` keeps it, so equal arrays are stored
+once, and an edited number or a damaged array is found out. Plain types only, no pickle.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from secondlook.recipe import Recipe, RecipeError
+
+SCHEMA = 1
+
+
+class RecordError(ValueError):
+    """A record that cannot be trusted: names the file, what is wrong and the way out."""
+
+
+@dataclass
+class Record:
+    """One finished run. `metrics` are plain numbers, texts and lists; `history` float32 curves; `arrays` anything else.
+
+    `status` is `finished` or `diverged` (a result: `metrics` then says at which step and learning rate).
+    """
+
+    recipe: Recipe
+    status: str
+    metrics: dict
+    history: Mapping[str, np.ndarray] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def id(self) -> str:
+        return self.recipe.id
+
+    @property
+    def is_standin(self) -> bool:
+        return self.recipe.data.source == "standin"
+
+    @property
+    def data_name(self) -> str:
+        """The data's name as captions say it; a stand-in is never passed off as the real thing."""
+        real = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "gaussians": "Gaussians"}[self.recipe.data.name]
+        return f"stand-in for {real}" if self.is_standin else real
+
+    def shelf(self, folder: Path) -> Path:
+        """The shelf's path without its ending."""
+        r = self.recipe
+        own = f".{r.run}.{r.seed}" if r.keep == "evidence" else ""
+        return Path(folder) / r.report / f"{r.variant}.{r.profile}{own}"
+
+
+class _Arrays(Mapping):
+    """Arrays of one record, read and verified when asked for."""
+
+    def __init__(self, shelf: Path, digests: dict[str, str]):
+        self._shelf, self._digests = shelf, digests
+
+    def __iter__(self):
+        return iter(self._digests)
+
+    def __len__(self):
+        return len(self._digests)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        digest, path = self._digests[name], self._shelf.with_name(self._shelf.name + ".npz")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                array = file[digest]
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+            raise RecordError(f"{path}: array {name!r} cannot be read ({error}); {_WAY_OUT}") from None
+        if _digest(array) != digest:
+            raise RecordError(f"{path}: array {name!r} was changed after it was written; {_WAY_OUT}")
+        return array
+
+
+_WAY_OUT = "restore the file (`git checkout`) or delete it and train again"
+
+
+def save(records: list[Record], folder: Path) -> list[Path]:
+    """Files records under `folder`, each on its shelf, replacing records of the same id. Returns the JSON files.
+
+    A shelf is written to a temporary file and renamed, arrays first: a reader, or a kill, meets the old or the new one.
+    """
+    by_shelf: dict[Path, list[Record]] = {}
+    for record in records:
+        by_shelf.setdefault(record.shelf(folder), []).append(record)
+    written = []
+    for shelf, group in by_shelf.items():
+        shelf.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(shelf.parent):
+            written.append(_write_shelf(shelf, group))
+    return written
+
+
+def read_shelf(path: Path) -> dict[str, Record]:
+    """The records of one JSON file by id, every number verified. Raises RecordError naming file and record."""
+    path = Path(path)
+    entries = _entries(path)
+    records = {}
+    for id_, entry in entries.items():
+        try:
+            recipe = Recipe.from_dict(entry["recipe"], f"{path.name}, record {id_}")
+            stated, actual = entry["digest"], _entry_digest(entry)
+            split = {True: {}, False: {}}
+            for name, digest in entry["arrays"].items():
+                split[name.startswith("history.")][name.removeprefix("history.")] = digest
+            record = Record(recipe, entry["status"], entry["metrics"], _Arrays(_stem(path), split[True]),
+                            _Arrays(_stem(path), split[False]), entry["provenance"], path)  # fmt: skip
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RecordError(f"{path}: record {id_} lacks {error}; {_WAY_OUT}") from None
+        except RecipeError as error:
+            raise RecordError(f"{path}: {error}; {_WAY_OUT}") from None
+        if stated != actual:
+            raise RecordError(f"{path}: record {id_} ({recipe}) was changed after it was written; {_WAY_OUT}")
+        if recipe.id != id_:
+            raise RecordError(f"{path}: record {id_} holds a recipe whose id is {recipe.id}; {_WAY_OUT}")
+        records[id_] = record
+    return records
+
+
+class Records:
+    """All records below some folders, found by recipe. Later folders win nothing: the first that has an id is used."""
+
+    def __init__(self, *folders: Path):
+        self.folders = [Path(f) for f in folders]
+        self._shelves: dict[Path, tuple[tuple, dict[str, Record]]] = {}
+
+    def of(self, report: str) -> dict[str, Record]:
+        """Records of a report by id."""
+        found: dict[str, Record] = {}
+        for folder in self.folders:
+            for path in sorted((folder / report).glob("*.json")):
+                stamp = (path.stat().st_mtime_ns, path.stat().st_size)
+                if self._shelves.get(path, (None,))[0] != stamp:
+                    self._shelves[path] = (stamp, read_shelf(path))
+                found = {**self._shelves[path][1], **found}
+        return found
+
+    def get(self, recipe: Recipe) -> Record | None:
+        return self.of(recipe.report).get(recipe.id)
+
+    def find(self, recipes: list[Recipe]) -> list[Record]:
+        """The records there are for these recipes, in their order."""
+        by_report = {report: self.of(report) for report in {r.report for r in recipes}}
+        return [by_report[r.report][r.id] for r in recipes if r.id in by_report[r.report]]
+
+
+def folder_for(recipe: Recipe, records_dir: Path, runs_dir: Path) -> Path:
+    """`records_dir` for evidence, `runs_dir` for smoke, stand-ins and custom runs."""
+    return records_dir if recipe.is_evidence else runs_dir
+
+
+def _write_shelf(shelf: Path, records: list[Record]) -> Path:
+    target, bundle = shelf.with_name(shelf.name + ".json"), shelf.with_name(shelf.name + ".npz")
+    entries = _entries(target) if target.exists() else {}
+    arrays: dict[str, np.ndarray] = {}
+    for record in records:
+        entry, own = _entry(record)
+        entries[record.id] = entry
+        arrays.update(own)
+    needed = {digest for entry in entries.values() for digest in entry["arrays"].values()}
+    if needed - arrays.keys() and bundle.exists():
+        with np.load(bundle, allow_pickle=False) as file:
+            arrays = {**{name: file[name] for name in file.files if name in needed}, **arrays}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: arrays[name] for name in sorted(needed)})
+    lines = ",\n".join(f"{json.dumps(i)}: {_json(entries[i])}" for i in sorted(entries))
+    if needed:
+        replace_file(bundle, buffer.getvalue())
+    replace_file(target, f'{{"schema": {SCHEMA}, "records": {{\n{lines}\n}}}}\n'.encode())
+    return target
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes `content` to `path` so that the file is whole or absent, also after a power cut."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    handle = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _entry(record: Record) -> tuple[dict, dict[str, np.ndarray]]:
+    named = {**{f"history.{k}": np.asarray(v, np.float32) for k, v in record.history.items()}, **record.arrays}
+    digests, arrays = {}, {}
+    for name, array in named.items():
+        array = np.ascontiguousarray(array)
+        if array.dtype.hasobject:
+            raise RecordError(f"array {name!r} of {record.recipe} holds Python objects; only plain numbers are kept")
+        digests[name] = _digest(array)
+        arrays[digests[name]] = array
+    entry = {
+        "recipe": record.recipe.as_dict(), "status": record.status, "metrics": record.metrics,
+        "arrays": digests, "provenance": record.provenance,
+    }  # fmt: skip
+    entry = json.loads(_json(entry))
+    entry["digest"] = _entry_digest(entry)
+    return entry, arrays
+
+
+def _entries(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise RecordError(f"{path}: schema {content['schema']}, this version reads {SCHEMA}; update the library")
+        return dict(content["records"])
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{path}: not a file of records ({error}); {_WAY_OUT}") from None
+
+
+def _json(value) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value):
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} is no plain type: keep it in arrays")
+
+
+def _entry_digest(entry: dict) -> str:
+    return hashlib.sha256(_json({k: v for k, v in entry.items() if k != "digest"}).encode()).hexdigest()[:24]
+
+
+def _digest(array: np.ndarray) -> str:
+    array = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).hexdigest()[:24]
+
+
+def _stem(path: Path) -> Path:
+    return path.with_name(path.name.removesuffix(".json"))
+
+
+@contextmanager
+def _locked(folder: Path):
+    with open(folder / ".lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,253 @@
+"""Reads `reports/NAME.toml`: what a report published, claimed and ran; gives recipes.
+
+Layers, each over the one before: `base` < `run` < `variant` < `variant.run` < `profile` < `profile.run`. A dotted key
+sets one field of a table, a table replaces the table. `grid` is the only multiplication: every combination of its
+values is a run of its own, named after them. There are no expressions, conditions or references.
+"""
+
+import csv
+import itertools
+import re
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from secondlook.recipe import KEEPS, PROFILES, VARIANTS, Recipe, RecipeError, nearest
+
+ROOT = Path(__file__).resolve().parents[2]
+VERDICTS = (
+    "reproduced",
+    "direction reproduced",
+    "not reproduced",
+    "inconclusive",
+    "contradicted",
+    "not testable as stated",
+    "underspecified",
+    "not run",
+)
+TOP_KEYS = ("title", "short", "letter", "data_says", "source", "published", "claim", "base", "run", "variant", "profile", "family", "log")
+PLAN_KEYS = ("says", "grid", "seeds", "minutes", "gpu_minutes", "variants", "headline")
+CLAIM_KEYS = ("says", "where", "form", "variant", "why", "verdict", "options", "values", "published", "tolerance", "ours", "family")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number as it was printed. `value` is a fraction where the print says %, `half_unit` half its last digit."""
+
+    id: str
+    text: str
+    value: float
+    half_unit: float
+    where: str = ""
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A checkable statement. `options` are the arguments of its form (see `secondlook.claims`)."""
+
+    id: str
+    says: str
+    form: str
+    where: str = ""
+    variant: str = "as_published"
+    why: str = ""
+    ours: bool = False
+    options: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with what it takes to run it: minutes on two cores and on one GPU, None where nobody measured."""
+
+    recipe: Recipe
+    says: str
+    minutes: float | None
+    gpu_minutes: float | None
+    headline: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    name: str
+    title: str
+    short: str
+    letter: str
+    published: dict[str, Published]
+    claims: dict[str, Claim]
+    families: dict[str, dict]
+    layers: dict
+    path: Path
+
+    def runs(self, variant: str = "as_published", profile: str = "full") -> list[str]:
+        """Names of the runs of a variant, grids multiplied, in the order of the file."""
+        return list(dict.fromkeys(plan.recipe.run for plan in self.plans(variant=variant, profile=profile)))
+
+    def variants(self) -> list[str]:
+        return [v for v in VARIANTS if any(v in self._belongs(run) for run in self.layers["run"])]
+
+    def recipes(self, run=None, variant=None, profile="full", seeds=None) -> list[Recipe]:
+        """The recipes of one run (or all), one variant (or all); `seeds` replaces the profile's own list."""
+        return [plan.recipe for plan in self.plans(run, variant, profile, seeds)]
+
+    def plans(self, run=None, variant=None, profile="full", seeds=None) -> list[Plan]:
+        """As `recipes`, with costs. Raises RecipeError for a run, variant or profile the report does not have."""
+        _known(profile, PROFILES, f"{self.path.name}: profile")
+        if variant is not None:
+            _known(variant, self.variants(), f"{self.path.name}: variant")
+        found = []
+        for name in self.layers["run"]:
+            for v in self._belongs(name):
+                if variant in (None, v):
+                    found += [p for p in self._plans(name, v, profile, seeds) if run in (None, p.recipe.run, name)]
+        if run is not None and not found:
+            names = dict.fromkeys(p.recipe.run for n in self.layers["run"] for v in self._belongs(n) for p in self._plans(n, v, profile, [0]))
+            _known(run, [*self.layers["run"], *names], f"{self.path.name}: run")
+            raise RecipeError(f"{self.path.name}: run {run!r} has no variant {variant!r}; it has {', '.join(self._belongs(run.split('-')[0]) if run.split('-')[0] in self.layers['run'] else self.variants())}")
+        return found
+
+    def _belongs(self, run: str) -> list[str]:
+        return self.layers["run"][run].get("variants", ["as_published"])
+
+    def _plans(self, run: str, variant: str, profile: str, seeds) -> list[Plan]:
+        where = f"{self.path.name}: run {run}, variant {variant}, profile {profile}"
+        merged: dict = {}
+        variants, profiles = self.layers["variant"].get(variant, {}), self.layers["profile"].get(profile, {})
+        for layer in (self.layers["base"], self.layers["run"][run], variants, variants.get("run", {}).get(run, {}),
+                      profiles, profiles.get("run", {}).get(run, {})):  # fmt: skip
+            _merge(merged, {k: v for k, v in layer.items() if k not in ("run", "variants")}, where)
+        grid = merged.pop("grid", {})
+        numbers = _seeds(merged.get("seeds", 1) if seeds is None else seeds, where)
+        plans = []
+        for point in itertools.product(*grid.values()):
+            values = {k: dict(v) if isinstance(v, dict) else v for k, v in merged.items()}
+            _merge(values, dict(zip(grid, point)), where)
+            name = "-".join([run, *(_word(v) for v in point)])
+            plans += [_plan(values, self.name, name, variant, profile, seed, numbers[0], where) for seed in numbers]
+        return plans
+
+
+def names(root: Path | None = None) -> list[str]:
+    """Names of the reports that have a file, in the order of the book."""
+    order = ["linear", "alexnet", "optimizers", "vgg", "vae"]
+    found = [path.stem for path in ((root or ROOT) / "reports").glob("*.toml")]
+    return sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
+
+
+@cache
+def read(name: str, root: Path | None = None) -> Report:
+    """The report called `name`. Raises RecipeError naming file, key and nearest valid one."""
+    path = (root or ROOT) / "reports" / f"{name}.toml"
+    if not path.is_file():
+        raise RecipeError(f"unknown report {name!r}{nearest(name, names(root))}")
+    return parse(path.read_text(encoding="utf-8"), path)
+
+
+def parse(text: str, path: Path) -> Report:
+    """A report from the text of its file; every layer is tried, so a typo anywhere is an error now."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
+    _only(raw, TOP_KEYS, path.name)
+    for group, allowed in (("variant", VARIANTS[:-1]), ("profile", PROFILES)):
+        _only(raw.get(group, {}), allowed, f"{path.name}: {group}")
+        for name, layer in raw.get(group, {}).items():
+            _only(layer.get("run", {}), raw.get("run", {}), f"{path.name}: {group}.{name}.run")
+    for name, run in raw.get("run", {}).items():
+        for variant in run.get("variants", []):
+            _known(variant, VARIANTS[:-1], f"{path.name}: run.{name}.variants")
+    report = Report(
+        name=path.stem,
+        title=raw.get("title", path.stem),
+        short=raw.get("short", raw.get("title", path.stem)),
+        letter=raw.get("letter", path.stem[0].upper()),
+        published={k: _published(k, v, path.name) for k, v in raw.get("published", {}).items()},
+        claims={k: _claim(k, v, path.name) for k, v in raw.get("claim", {}).items()},
+        families=raw.get("family", {}),
+        layers={k: raw.get(k, {}) for k in ("base", "run", "variant", "profile")},
+        path=path,
+    )
+    for variant, profile in itertools.product(report.variants(), PROFILES):
+        report.plans(variant=variant, profile=profile)
+    return report
+
+
+def log(name: str, root: Path | None = None) -> list[dict[str, str]]:
+    """The rows of `reports/logs/NAME.csv`: a curve the authors logged."""
+    with open((root or ROOT) / "reports" / "logs" / f"{name}.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _merge(target: dict, layer: dict, where: str) -> None:
+    for key, value in layer.items():
+        if "." in key:
+            table, name = key.split(".", 1)
+            if not isinstance(target.get(table, {}), dict):
+                raise RecipeError(f"{where}: {key!r} sets a field of {table!r}, which is not a table")
+            target[table] = {**target.get(table, {}), name: value}
+        else:
+            target[key] = value
+
+
+def _plan(values: dict, report, run, variant, profile, seed, first_seed, where) -> Plan:
+    plan = {k: values.get(k) for k in PLAN_KEYS}
+    keep = values.get("keep", "metrics")
+    _known(keep, KEEPS, f"{where}: keep")
+    recipe = Recipe.from_dict(
+        {
+            "report": report, "run": run, "variant": variant, "profile": profile, "seed": seed,
+            "keep": "predictions" if keep == "evidence" and seed != first_seed else keep,
+            "kind": values.get("kind"), "data": values.get("data", {}),
+            "settings": {k: v for k, v in values.items() if k not in (*PLAN_KEYS, "kind", "keep", "data")},
+        },
+        where,
+    )  # fmt: skip
+    return Plan(recipe, plan["says"] or run, plan["minutes"], plan["gpu_minutes"], bool(plan["headline"]))
+
+
+def _seeds(seeds, where: str) -> list[int]:
+    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    if not numbers or any(not isinstance(n, int) or n < 0 for n in numbers):
+        raise RecipeError(f"{where}: seeds must be a count or a list of whole numbers from 0, not {seeds!r}")
+    return numbers
+
+
+def _word(value) -> str:
+    return f"{value:g}" if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
+
+
+def _published(name: str, entry: dict, where: str) -> Published:
+    _only(entry, ("value", "where", "says"), f"{where}: published.{name}")
+    text = entry.get("value")
+    match = re.fullmatch(r"(-?\d+(?:\.(\d+))?(?:e(-?\d+))?)\s*(%)?\s*(.*)", text) if isinstance(text, str) else None
+    if not match:
+        raise RecipeError(f"{where}: published.{name}: value must be the number as printed, in quotes, not {text!r}")
+    scale = 0.01 if match[4] else 1.0
+    unit = 10.0 ** (int(match[3] or 0) - len(match[2] or ""))
+    value = float(match[1]) * scale if not match[4] else round(float(match[1]) / 100, len(match[2] or "") + 2)
+    return Published(name, text, value, unit * scale / 2, entry.get("where", ""), entry.get("says", ""))
+
+
+def _claim(name: str, entry: dict, where: str) -> Claim:
+    _only(entry, (*CLAIM_KEYS,), f"{where}: claim.{name}")
+    for key in ("says", "form"):
+        if key not in entry:
+            raise RecipeError(f"{where}: claim.{name} has no {key!r}")
+    options = {**entry.get("options", {}), **{k: entry[k] for k in ("values", "verdict", "published", "tolerance", "family") if k in entry}}
+    if options.get("verdict") is not None:
+        _known(options["verdict"], VERDICTS, f"{where}: claim.{name}: verdict")
+    plain = {k: entry[k] for k in ("says", "form", "where", "variant", "why", "ours") if k in entry}
+    return Claim(id=name, options=options, **plain)
+
+
+def _only(table: dict, allowed, where: str) -> None:
+    for key in table:
+        if key not in allowed:
+            raise RecipeError(f"{where}: unknown key {key!r}{nearest(key, allowed)}")
+
+
+def _known(word, allowed, where: str) -> None:
+    if word not in allowed:
+        raise RecipeError(f"{where} {word!r} is unknown{nearest(word, allowed)}")
