@@ -203,7 +203,9 @@ class Recipe:
         recipe = checked(cls, flat, where, skip=tuple(nested), more=nested)
         for name, allowed in (("variant", VARIANTS), ("profile", PROFILES), ("keep", KEEPS)):
             if getattr(recipe, name) not in allowed:
-                raise RecipeError(f"{where}: unknown {name} {getattr(recipe, name)!r}{nearest(getattr(recipe, name), allowed)}")
+                raise RecipeError(
+                    f"{where}: unknown {name} {getattr(recipe, name)!r}{nearest(getattr(recipe, name), allowed)}"
+                )
         return recipe
 
 
@@ -246,7 +248,9 @@ def _value(value, hint, spec, where: str):
     if isinstance(value, float) and value != value:
         raise RecipeError(f"{where} is not a number")
     if (least is not None and value < least) or (most is not None and value > most):
-        raise RecipeError(f"{where} must be {'at least ' + str(least) if most is None else f'in [{least}, {most}]'}, not {value}")
+        raise RecipeError(
+            f"{where} must be {'at least ' + str(least) if most is None else f'in [{least}, {most}]'}, not {value}"
+        )
     return value
 
 

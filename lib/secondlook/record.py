@@ -54,7 +54,9 @@ class Record:
     @property
     def data_name(self) -> str:
         """The data's name as captions say it; a stand-in is never passed off as the real thing."""
-        real = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "gaussians": "Gaussians"}[self.recipe.data.name]
+        real = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "gaussians": "Gaussians"}[
+            self.recipe.data.name
+        ]
         return f"stand-in for {real}" if self.is_standin else real
 
     def shelf(self, folder: Path) -> Path:

@@ -26,9 +26,36 @@ VERDICTS = (
     "underspecified",
     "not run",
 )
-TOP_KEYS = ("title", "short", "letter", "data_says", "source", "published", "claim", "base", "run", "variant", "profile", "family", "log")
+TOP_KEYS = (
+    "title",
+    "short",
+    "letter",
+    "data_says",
+    "source",
+    "published",
+    "claim",
+    "base",
+    "run",
+    "variant",
+    "profile",
+    "family",
+    "log",
+)
 PLAN_KEYS = ("says", "grid", "seeds", "minutes", "gpu_minutes", "variants", "headline")
-CLAIM_KEYS = ("says", "where", "form", "variant", "why", "verdict", "options", "values", "published", "tolerance", "ours", "family")
+CLAIM_KEYS = (
+    "says",
+    "where",
+    "form",
+    "variant",
+    "why",
+    "verdict",
+    "options",
+    "values",
+    "published",
+    "tolerance",
+    "ours",
+    "family",
+)
 
 
 @dataclass(frozen=True)
@@ -102,9 +129,9 @@ class Report:
                 if variant in (None, v):
                     found += [p for p in self._plans(name, v, profile, seeds) if run in (None, p.recipe.run, name)]
         if run is not None and not found:
-            names = dict.fromkeys(p.recipe.run for n in self.layers["run"] for v in self._belongs(n) for p in self._plans(n, v, profile, [0]))
-            _known(run, [*self.layers["run"], *names], f"{self.path.name}: run")
-            raise RecipeError(f"{self.path.name}: run {run!r} has no variant {variant!r}; it has {', '.join(self._belongs(run.split('-')[0]) if run.split('-')[0] in self.layers['run'] else self.variants())}")
+            known = [*self.layers["run"], *(n for v in self.variants() for n in self.runs(v, profile))]
+            _known(run, known, f"{self.path.name}: run")
+            raise RecipeError(f"{self.path.name}: run {run!r} does not belong to variant {variant!r}")
         return found
 
     def _belongs(self, run: str) -> list[str]:
@@ -235,7 +262,10 @@ def _claim(name: str, entry: dict, where: str) -> Claim:
     for key in ("says", "form"):
         if key not in entry:
             raise RecipeError(f"{where}: claim.{name} has no {key!r}")
-    options = {**entry.get("options", {}), **{k: entry[k] for k in ("values", "verdict", "published", "tolerance", "family") if k in entry}}
+    options = {
+        **entry.get("options", {}),
+        **{k: entry[k] for k in ("values", "verdict", "published", "tolerance", "family") if k in entry},
+    }
     if options.get("verdict") is not None:
         _known(options["verdict"], VERDICTS, f"{where}: claim.{name}: verdict")
     plain = {k: entry[k] for k in ("says", "form", "where", "variant", "why", "ours") if k in entry}

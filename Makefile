@@ -1,0 +1,44 @@
+# Two commands on a fresh machine: `make book` and `make test`. PYTHON= chooses the interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: book test lab data bench lint lock clean help
+
+help:       ## this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+book: $(READY)       ## the environment, then the whole book → _build/html/index.html
+	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
+	@$(BIN)/python -m secondlook.publish.site _build/html
+
+test: $(READY)       ## the environment, then every test
+	$(BIN)/python -m pytest
+
+lab: $(READY)        ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab --notebook-dir=. notebooks/linear.ipynb
+
+data: $(READY)       ## the three data sets: official files, verified
+	$(BIN)/secondlook data fetch
+
+bench: $(READY)      ## speed against the loop a user would otherwise write
+	$(BIN)/secondlook bench
+
+lint: $(READY)       ## style and format
+	$(BIN)/ruff check lib tests benchmarks
+	$(BIN)/ruff format --check lib tests benchmarks
+
+lock: $(READY)       ## pin and hash the whole working set anew
+	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --python-version 3.11 \
+		--extra dev --extra tracking pyproject.toml -o requirements.txt
+
+clean:       ## built pages, smoke runs and the environment; data and records stay
+	rm -rf _build runs $(VENV)
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)

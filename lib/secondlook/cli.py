@@ -1,0 +1,244 @@
+"""The command line: arguments in, the library's answers out.
+
+Exit codes: 0 done, 1 something failed, 2 a mistake in the command or its input, 143 or 130 stopped by a signal.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from secondlook.recipe import PROFILES, VARIANTS, RecipeError
+from secondlook.record import RecordError, Records
+from secondlook.reports import ROOT, Plan, names, read
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    from secondlook.data import DataError
+
+    try:
+        return arguments.run_command(arguments)
+    except (RecipeError, RecordError, DataError) as error:
+        print(f"secondlook: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="secondlook", description="Five reports on image classification, run again.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    listing = _command(commands, "list", _list, "reports, runs, and which records are there")
+    listing.add_argument("report", nargs="?", help="only this report")
+    listing.add_argument("--missing", action="store_true", help="only what has no record")
+    listing.add_argument("--profile", choices=PROFILES, default="full")
+    _json_and_folders(listing)
+
+    data = _command(commands, "data", _data, "the data sets: fetch, check or list them")
+    data.add_argument("action", choices=("fetch", "check", "list"))
+    data.add_argument("names", nargs="*", help="cifar10, cifar100, mnist; all when none is named")
+    data.add_argument("--data-dir", type=Path, default=ROOT / "data")
+
+    train = _command(commands, "train", _train, "train what has no record yet; stops and resumes cleanly")
+    train.add_argument("report")
+    train.add_argument("--run", help="only this run (a run with a grid stands for all its points)")
+    train.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
+    train.add_argument("--profile", choices=PROFILES, default="full")
+    train.add_argument("--seeds", type=seeds, help="for instance 0-5 or 0,2,4; the report's own when not given")
+    train.add_argument("--max-minutes", type=float, help="save and stop after this long; the same command goes on")
+    train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    train.add_argument("--again", action="store_true", help="also what has a record already")
+    train.add_argument("--data-dir", type=Path, default=ROOT / "data")
+    _json_and_folders(train, with_json=False)
+
+    execute = _command(commands, "execute", _execute, "run chapters through papermill, strictly checked")
+    execute.add_argument("reports", nargs="*", help="names of chapters")
+    execute.add_argument("--all", action="store_true", help="every chapter, one after the other")
+    execute.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
+    execute.add_argument("--out-dir", type=Path, default=ROOT / "runs" / "execute")
+    execute.add_argument("--timeout", type=int, default=1800, help="seconds a cell may take (default 1800)")
+
+    check = _command(commands, "check", _check, "every claim and its verdict")
+    check.add_argument("report", nargs="?", help="only this report")
+    _json_and_folders(check)
+
+    bench = _command(commands, "bench", _bench, "speed against the loop a user would otherwise write")
+    bench.add_argument("report", nargs="?", help="only this report's nets")
+    bench.add_argument("--quick", action="store_true", help="shorter measurements")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    bench.add_argument("--data-dir", type=Path, default=ROOT / "data")
+    return parser
+
+
+def _command(commands, name: str, function, says: str) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
+    parser.set_defaults(run_command=function)
+    return parser
+
+
+def _json_and_folders(parser, with_json: bool = True) -> None:
+    if with_json:
+        parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
+    parser.add_argument("--records-dir", type=Path, default=ROOT / "records")
+    parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs")
+
+
+def seeds(text: str) -> list[int]:
+    """Numbers from `0-5` or `0,2,4` or a mixture. Raises ArgumentTypeError for anything else."""
+    try:
+        spans = [part.split("-", 1) for part in text.split(",")]
+        found = [n for span in spans for n in range(int(span[0]), int(span[-1]) + 1)]
+    except ValueError:
+        found = []
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds; write for instance 0-5 or 0,2,4")
+    return list(dict.fromkeys(found))
+
+
+def _list(arguments) -> int:
+    store = Records(arguments.records_dir, arguments.runs_dir)
+    rows = []
+    for name in [arguments.report] if arguments.report else names():
+        for plan in read(name).plans(profile=arguments.profile):
+            r = plan.recipe
+            row = {k: getattr(r, k) for k in ("report", "run", "variant", "profile", "seed")}
+            row |= {
+                "present": store.get(r) is not None,
+                "minutes": plan.minutes,
+                "gpu_minutes": plan.gpu_minutes,
+                "id": r.id,
+            }
+            if not (arguments.missing and row["present"]):
+                rows.append(row)
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    _print_runs(rows)
+    return 0
+
+
+def _print_runs(rows: list[dict]) -> None:
+    """One line for each run of a variant: how many seeds are there, and what the missing ones would cost."""
+    grouped: dict[tuple, list[dict]] = {}
+    for row in rows:
+        grouped.setdefault((row["report"], row["variant"], row["run"], row["profile"]), []).append(row)
+    for (report, variant, run, profile), group in grouped.items():
+        missing = [r for r in group if not r["present"]]
+        minutes = sum(r["minutes"] or 0 for r in missing)
+        cost = (
+            f"about {minutes:.1f} min on two cores"
+            if all(r["minutes"] is not None for r in missing)
+            else "cost not measured"
+        )
+        state = "all there" if not missing else f"{len(missing)} missing, {cost}"
+        print(f"{report:<11} {variant:<13} {run:<28} {profile:<6} {len(group):>3} seeds  {state}")
+    if not rows:
+        print("nothing is missing")
+
+
+def _data(arguments) -> int:
+    from secondlook import data
+
+    chosen = arguments.names or list(data.DATA_SETS)
+    for name in chosen:
+        if name not in data.DATA_SETS:
+            raise data.DataError(f"unknown data set {name!r}; expected one of {', '.join(data.DATA_SETS)}")
+        if arguments.action == "fetch":
+            data.fetch(name, arguments.data_dir)
+    rows = [row for row in data.summary(arguments.data_dir) if row["name"] in chosen]
+    for row in rows:
+        print(f"{row['name']:<9} {row['state']:<8} {row['digest'] or '':<13} {row['where']}")
+    return 0 if arguments.action == "list" or all(row["state"] == "whole" for row in rows) else 1
+
+
+def _train(arguments) -> int:
+    from secondlook.experiments import Execution, estimate, produce
+    from secondlook.training.checkpoint import CheckpointError, Stopped, stop_on_signals
+
+    plans = read(arguments.report).plans(arguments.run, arguments.variant, arguments.profile, arguments.seeds)
+    store = Records(arguments.records_dir, arguments.runs_dir)
+    wanted = plans if arguments.again else [p for p in plans if store.get(p.recipe) is None]
+    deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
+    execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
+    execution.device = execution.resolved_device()
+    print(
+        f"{len(plans)} records wanted, {len(wanted)} to train{_told(wanted, estimate(wanted, execution))}", flush=True
+    )
+    bar = Bar()
+    execution.progress = bar
+    try:
+        with stop_on_signals():
+            made = produce(wanted, execution)
+    except Stopped as stop:
+        bar.close()
+        print(
+            f"stopped; everything is saved. Go on with the same command:\n  {' '.join(['secondlook', *sys.argv[1:]])}"
+        )
+        return 0 if stop.signal is None else 128 + stop.signal
+    except CheckpointError as error:
+        print(f"secondlook: {error}", file=sys.stderr)
+        return 2
+    bar.close()
+    _print_made(made)
+    return 0
+
+
+def _told(wanted: list[Plan], minutes: float) -> str:
+    return f", about {minutes:.1f} minutes" if wanted and minutes else ""
+
+
+def _print_made(records) -> None:
+    diverged = [r for r in records if r.status == "diverged"]
+    print(f"{len(records)} records written" + (f", {len(diverged)} of them diverged" if diverged else ""))
+
+
+class Bar:
+    """A progress bar that starts anew with every label, on a terminal or in a log."""
+
+    def __init__(self):
+        self._bar, self._label = None, None
+
+    def __call__(self, label: str, share: float) -> None:
+        from tqdm import tqdm
+
+        if label != self._label:
+            self.close()
+            self._label = label
+            form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
+            self._bar = tqdm(total=1.0, desc=label, bar_format=form, mininterval=0.5 if sys.stderr.isatty() else 10)
+        self._bar.update(share - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar, self._label = None, None
+
+
+def _execute(arguments) -> int:
+    from secondlook.publish import runner
+
+    return runner.command(arguments.reports, arguments.all, arguments.parameter, arguments.out_dir, arguments.timeout)
+
+
+def _check(arguments) -> int:
+    from secondlook.claims.judge import judge
+
+    store = Records(arguments.records_dir)
+    found = [j for name in ([arguments.report] if arguments.report else names()) for j in judge(name, store)]
+    if arguments.json:
+        print(json.dumps([j.as_dict() for j in found], indent=1, ensure_ascii=False))
+        return 0
+    for j in found:
+        print(f"{j.id:<4} {j.verdict:<22} {j.says}\n{'':<27} {j.why}")
+    return 0
+
+
+def _bench(arguments) -> int:
+    from secondlook.bench import command
+
+    return command(arguments.report, arguments.quick, arguments.json, arguments.data_dir)

@@ -1,0 +1,107 @@
+"""From recipes to records: load what is there, produce what is missing.
+
+The only place where training, insight and evaluation meet. Each kind has a module with `groups(recipes)`, which puts
+together what is cheaper together, and `produce(group, execution)`, which gives a record for each recipe of a group.
+"""
+
+import importlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secondlook.recipe import RecipeError, nearest
+from secondlook.record import Record, Records, folder_for, save
+from secondlook.reports import ROOT, Plan
+
+TRAIN = ("missing", "always", "never")
+
+
+@dataclass
+class Execution:
+    """How to run, which changes no result: where data and checkpoints lie, on what, until when, who is told."""
+
+    data_dir: Path = ROOT / "data"
+    records_dir: Path = ROOT / "records"
+    runs_dir: Path = ROOT / "runs"
+    device: str = "auto"
+    deadline: float | None = None  # in the seconds of time.monotonic()
+    progress: Callable[[str, float], None] = lambda label, share: None
+
+    def resolved_device(self) -> str:
+        """The device's name for torch. Raises RecipeError where it is not there."""
+        import torch
+
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise RecipeError(f"device {self.device!r}: this machine has no CUDA device; use 'cpu' or 'auto'")
+        return self.device
+
+
+@dataclass
+class Outcome:
+    """Records in the order of their plans, and the plans that have none, with the reason."""
+
+    records: list[Record] = field(default_factory=list)
+    missing: list[Plan] = field(default_factory=list)
+    reason: str = ""
+
+
+def load_or_produce(
+    plans: list[Plan], execution: Execution | None = None, *, train: str = "missing", max_minutes: float = 10.0
+) -> Outcome:
+    """Records for `plans`: those that exist are loaded, missing ones trained if their estimate fits `max_minutes`.
+
+    train is `missing`, `always` (again, replacing) or `never`; the environment variable SECONDLOOK_TRAIN=never wins.
+    A plan nobody has timed counts as fitting. Raises RecipeError for a bad `train`, DataError for missing data.
+    """
+    if train not in TRAIN:
+        raise RecipeError(f"unknown train {train!r}{nearest(train, TRAIN)}")
+    execution = execution or Execution()
+    if os.environ.get("SECONDLOOK_TRAIN") == "never":
+        train = "never"
+    store = Records(execution.records_dir, execution.runs_dir)
+    wanted = plans if train == "always" else [p for p in plans if store.get(p.recipe) is None]
+    reason = ""
+    if wanted and train == "never":
+        reason = "training is switched off"
+    elif wanted and (minutes := estimate(wanted, execution)) > max_minutes:
+        reason = f"an estimated {minutes:.1f} minutes of training are more than max_minutes={max_minutes:g}"
+    elif wanted:
+        execution.deadline = execution.deadline or time.monotonic() + 60 * max_minutes
+        produce(wanted, execution)
+    have = [(p, store.get(p.recipe)) for p in plans]
+    return Outcome([r for _, r in have if r is not None], [p for p, r in have if r is None], reason)
+
+
+def produce(plans: list[Plan], execution: Execution) -> list[Record]:
+    """Trains every plan, group by group, and files each record as soon as it is whole.
+
+    Raises training.checkpoint.Stopped when asked to stop or when the deadline passes; what was begun is saved.
+    """
+    from secondlook.training.checkpoint import Stopped
+
+    unique = {p.recipe.id: p.recipe for p in reversed(plans)}
+    made = []
+    recipes = sorted(unique.values(), key=lambda r: [p.recipe.id for p in plans].index(r.id))
+    for kind in dict.fromkeys(r.kind for r in recipes):
+        module = importlib.import_module(f"secondlook.experiments.{kind}")
+        for group in module.groups([r for r in recipes if r.kind == kind]):
+            if execution.deadline is not None and time.monotonic() >= execution.deadline:
+                raise Stopped(execution.runs_dir, None)
+            records = module.produce(group, execution)
+            for folder in {folder_for(r.recipe, execution.records_dir, execution.runs_dir) for r in records}:
+                save(
+                    [r for r in records if folder_for(r.recipe, execution.records_dir, execution.runs_dir) == folder],
+                    folder,
+                )
+            made += records
+    return made
+
+
+def estimate(plans: list[Plan], execution: Execution) -> float:
+    """Minutes that training `plans` takes here, from the report's own timings; 0 for what nobody has timed."""
+    gpu = execution.device.startswith("cuda")
+    return sum((p.gpu_minutes if gpu and p.gpu_minutes is not None else p.minutes) or 0.0 for p in plans)

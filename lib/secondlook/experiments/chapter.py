@@ -1,0 +1,153 @@
+"""What a chapter's notebook talks to: checked parameters in, records, images and verdicts out."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from html import escape
+from pathlib import Path
+
+from secondlook.claims.judge import judge
+from secondlook.experiments import Execution, Outcome, load_or_produce
+from secondlook.publish.parameters import check_values
+from secondlook.publish.parameters import seeds as seed_list
+from secondlook.recipe import Recipe
+from secondlook.record import Record, Records
+from secondlook.reports import ROOT, Plan, Report, read
+
+
+@dataclass
+class Chapter:
+    """A report at one profile, with what was asked of it. `records` gives what there is, `missing` what is not."""
+
+    report: Report
+    profile: str
+    variant: str
+    execution: Execution
+    outcome: Outcome
+    custom: Outcome = field(default_factory=Outcome)
+    overrides: dict = field(default_factory=dict)
+    _by_id: dict[str, Record] = field(default_factory=dict)
+
+    def records(self, run: str, variant: str | None = None) -> list[Record]:
+        """The records of a run (or of every point of its grid), seeds in order; empty where there are none."""
+        recipes = self.report.recipes(run, variant or self.variant, self.profile)
+        return [self._by_id[r.id] for r in recipes if r.id in self._by_id]
+
+    def runs(self, names: list[str], variant: str | None = None) -> dict[str, list[Record]]:
+        """Records by run, for runs that have any."""
+        found = {name: self.records(name, variant) for name in names}
+        return {name: records for name, records in found.items() if records}
+
+    def headline(self) -> list[Record]:
+        """The records of the report's headline run, or of the reader's own version of it."""
+        if self.overrides:
+            return self.custom.records
+        plans = [p for p in self.report.plans(variant=self.variant, profile=self.profile) if p.headline]
+        return self.records(plans[0].recipe.run)
+
+    @property
+    def missing(self) -> list[Plan]:
+        return self.outcome.missing + self.custom.missing
+
+    @cached_property
+    def images(self):
+        """The data set the records were made from, in canonical order, or None where its pixels are not at hand."""
+        from secondlook.data import DataError, load
+
+        try:
+            return load(self.data, self.execution.data_dir)
+        except DataError:
+            return None
+
+    @property
+    def data(self):
+        return self.report.recipes(profile=self.profile)[0].data
+
+    @cached_property
+    def judgements(self):
+        """Every claim's verdict, from the full records on real data alone, whatever the profile shown here."""
+        return judge(self.report.name, Records(self.execution.records_dir))
+
+    def __repr__(self) -> str:
+        return "\n".join([self._said(), *self._missing_lines()])
+
+    def _repr_html_(self) -> str:
+        lines = "".join(f"<p>{escape(line)}</p>" for line in [self._said(), *self._missing_lines()])
+        kind = "warning" if self.missing else "note"
+        return f'<div class="admonition {kind} sl-chapter"><p class="admonition-title">This page</p>{lines}</div>'
+
+    def _said(self) -> str:
+        count = len(self._by_id)
+        names = sorted({r.data_name for r in self._by_id.values()})
+        own = f"; your own settings: {', '.join(f'{k} {v}' for k, v in self.overrides.items())}" if self.overrides else ""
+        return f"{self.report.short}, profile {self.profile}: {count} records on {' and '.join(names) or 'no data'}{own}."
+
+    def _missing_lines(self) -> list[str]:
+        if not self.missing:
+            return []
+        runs = sorted({f"{p.recipe.run} ({p.recipe.variant})" for p in self.missing})
+        some = ", ".join(runs[:4]) + (f" and {len(runs) - 4} more" if len(runs) > 4 else "")
+        reason = self.outcome.reason or self.custom.reason
+        command = f"secondlook train {self.report.name} --profile {self.profile}"
+        return [f"{len(self.missing)} records are missing ({some}): {reason}. This makes them: {command}"]
+
+
+def open_chapter(
+    name: str,
+    *,
+    profile: str,
+    variant: str,
+    seeds: str = "",
+    train: str = "missing",
+    max_minutes: float = 10.0,
+    data_dir: str = "",
+    records_dir: str = "",
+    device: str = "auto",
+    **overrides,
+) -> Chapter:
+    """The chapter of report `name`: its records loaded, what is missing trained if it fits `max_minutes`.
+
+    `seeds` is "" (as the report), "0-4" or "0,2"; an empty folder is the project's own. Overrides that are "" or -1 are
+    as the report; any other makes a `custom` run beside the report's. Raises RecipeError for a bad value.
+    """
+    report = read(name)
+    given = {"profile": profile, "variant": variant, "seeds": seeds, "train": train, "device": device}
+    check_values({**given, "max_minutes": max_minutes}, report=name)
+    execution = Execution(
+        data_dir=Path(data_dir or ROOT / "data"), records_dir=Path(records_dir or ROOT / "records"), device=device
+    )
+    execution.progress = _progress()
+    plans = report.plans(profile=profile, seeds=seed_list(seeds))
+    changed = {k: v for k, v in overrides.items() if v not in ("", -1)}
+    own = [_customised(p, changed) for p in plans if p.headline and p.recipe.variant == variant] if changed else []
+    how = {"train": train, "max_minutes": max_minutes}
+    chapter = Chapter(report, profile, variant, execution, load_or_produce(plans, execution, **how), overrides=changed)
+    if own:
+        run = own[0].recipe.run
+        chapter.custom = load_or_produce([p for p in own if p.recipe.run == run], execution, **how)
+    chapter._by_id = {r.id: r for r in chapter.outcome.records + chapter.custom.records}
+    return chapter
+
+
+def _customised(plan: Plan, changed: dict) -> Plan:
+    recipe: Recipe = plan.recipe.customised(**changed)
+    longer = getattr(recipe.settings, "epochs", 1) / max(getattr(plan.recipe.settings, "epochs", 1), 1e-9)
+    scaled = [None if m is None else m * longer for m in (plan.minutes, plan.gpu_minutes)]
+    return replace(plan, recipe=recipe, minutes=scaled[0], gpu_minutes=scaled[1])
+
+
+def _progress():
+    """Text progress for a notebook, at most one line for every tenth of a group that takes its time."""
+    import time
+
+    state = {"label": None, "start": 0.0, "next": 5.0}
+
+    def tell(label: str, share: float) -> None:
+        now = time.monotonic()
+        if label != state["label"]:
+            state.update(label=label, start=now, next=5.0)
+        spent = now - state["start"]
+        if spent >= state["next"] and share > 0:
+            state["next"] = spent + max(5.0, spent / share / 10)
+            print(f"{label}: {share:4.0%}, {spent:.0f} s, about {spent / share * (1 - share):.0f} s left", flush=True)
+
+    return tell

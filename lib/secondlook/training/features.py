@@ -1,0 +1,92 @@
+"""What a linear classifier sees: raw pixels, whitened pixels, or activations of patches learned without labels.
+
+Each function returns a `fetch(x)` that turns uint8 images (M, H, W[, 3]) into float32 features (M, D).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secondlook.data import draws
+
+Fetch = Callable[[Tensor], Tensor]
+
+
+def pixels(train: Tensor) -> Fetch:
+    """Pixels 0–255 flattened in (height, width, channel) order, less the training set's mean image."""
+    mean = train.flatten(1).double().mean(0).float()
+    return lambda x: x.flatten(1).float().sub_(mean)
+
+
+def whitened(train: Tensor, count: int = 0, epsilon: float = 1e-3) -> Fetch:
+    """The first `count` principal components of the pixels (0: all), each scaled to unit variance.
+
+    epsilon is added to the eigenvalues, relative to the mean eigenvalue, so that noise is not blown up.
+    """
+    flat = train.flatten(1).float()
+    mean = flat.mean(0)
+    covariance = torch.zeros(flat.shape[1], flat.shape[1], dtype=torch.float64)
+    for part in flat.split(5000):
+        centred = part - mean
+        covariance += (centred.T @ centred).double()
+    values, vectors = torch.linalg.eigh(covariance / len(flat))
+    order = values.argsort(descending=True)[: count or len(values)]
+    scale = (values[order].clamp(min=0) + epsilon * values.mean()).rsqrt()
+    matrix = (vectors[:, order] * scale).float()
+    return lambda x: (x.flatten(1).float() - mean) @ matrix
+
+
+def patches(train: Tensor, count: int, size: int, seed: int, samples: int = 200_000) -> Fetch:
+    """Soft k-means activations of all size×size patches, summed over the four quadrants: 4·count features.
+
+    After Coates, Ng and Lee (2011): patches normalised for brightness and contrast, ZCA-whitened (ε = 0.1), k-means,
+    and f_k = max(0, mean distance − distance to centroid k) at every position. No label is used.
+    """
+    from sklearn.cluster import MiniBatchKMeans
+
+    side = train.shape[1] - size + 1
+    index = torch.arange(samples)
+    image = draws.integers(seed, "patch image", 0, samples, len(train), device="cpu")
+    row = (draws.uniform(seed, "patch row", index) * side).long()
+    column = (draws.uniform(seed, "patch column", index) * side).long()
+    window = torch.arange(size)
+    sample = train[image[:, None, None], (row[:, None] + window)[:, :, None], (column[:, None] + window)[:, None, :]]
+    sample = _normalised(sample.flatten(1).float())
+    mean = sample.mean(0)
+    values, vectors = torch.linalg.eigh(torch.cov(sample.T).double())
+    whitening = (vectors * (values + 0.1).rsqrt() @ vectors.T).float()
+    kmeans = MiniBatchKMeans(count, batch_size=4096, n_init=1, max_iter=20, random_state=seed, init="random")
+    kmeans.fit(np.ascontiguousarray((sample - mean) @ whitening))
+    centroids = torch.from_numpy(kmeans.cluster_centers_.astype(np.float32))
+    return lambda x: _activations(x, size, mean, whitening, centroids)
+
+
+def _normalised(flat: Tensor) -> Tensor:
+    """Each patch less its mean, over its standard deviation (10 added to the variance, on the 0–255 scale)."""
+    flat = flat - flat.mean(-1, keepdim=True)
+    return flat / (flat.square().mean(-1, keepdim=True) + 10).sqrt()
+
+
+def _activations(x: Tensor, size: int, mean: Tensor, whitening: Tensor, centroids: Tensor, chunk: int = 8) -> Tensor:
+    norm = centroids.square().sum(1)
+    half = (x.shape[1] - size + 1 + 1) // 2
+    out = torch.empty(len(x), 4 * len(centroids))
+    for start in range(0, len(x), chunk):
+        part = x[start : start + chunk].float()
+        windows = part.unfold(1, size, 1).unfold(2, size, 1)  # (m, rows, columns, 3, size, size)
+        flat = windows.permute(0, 1, 2, 4, 5, 3).flatten(3)  # in the order of the samples
+        z = (_normalised(flat) - mean) @ whitening
+        distance = torch.baddbmm(
+            norm.expand(1, 1, -1), z.flatten(1, 2), centroids.T.expand(len(part), -1, -1), alpha=-2.0
+        )
+        distance.add_(z.square().sum(-1).flatten(1, 2).unsqueeze(-1)).clamp_(min=0).sqrt_()
+        active = distance.neg_().add_(-distance.mean(-1, keepdim=True)).clamp_(min=0).unflatten(1, z.shape[1:3])
+        quadrants = [
+            active[:, r, c].sum((1, 2))
+            for r in (slice(half), slice(half, None))
+            for c in (slice(half), slice(half, None))
+        ]
+        out[start : start + len(part)] = torch.cat(quadrants, 1)
+    return out

@@ -1,0 +1,123 @@
+"""The command line: what it prints, what it returns, what it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from secondlook.cli import main, seeds
+
+
+def run(*words):
+    return main([str(w) for w in words])
+
+
+def folders(tmp_path):
+    return ["--records-dir", tmp_path / "records", "--runs-dir", tmp_path / "runs"]
+
+
+@pytest.mark.parametrize("command", ["", "list", "data", "train", "execute", "check", "bench"])
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*command.split(), "--help")
+    assert stop.value.code == 0
+    assert "usage: secondlook" in capsys.readouterr().out
+
+
+def test_list_gives_stable_fields(tmp_path, capsys):
+    assert run("list", "linear", "--json", *folders(tmp_path)) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert set(rows[0]) >= {"report", "run", "variant", "profile", "seed", "present", "minutes"}
+    assert not any(row["present"] for row in rows)
+
+
+def test_what_is_trained_is_no_longer_missing(tmp_path, capsys):
+    train = ["train", "linear", "--run", "c4", "--variant", "as_coded", "--profile", "smoke", "--seeds", "0"]
+    assert run(*train, "--data-dir", tmp_path, *folders(tmp_path)) == 0
+    assert "2 records written" in capsys.readouterr().out
+    assert run("list", "linear", "--profile", "smoke", "--missing", "--json", *folders(tmp_path)) == 0
+    missing = {(r["run"], r["variant"], r["seed"]) for r in json.loads(capsys.readouterr().out)}
+    assert ("c4-full", "as_coded", 0) not in missing
+    assert ("c4-full", "as_coded", 1) in missing
+    assert run(*train, "--data-dir", tmp_path, *folders(tmp_path)) == 0
+    assert "0 to train" in capsys.readouterr().out
+
+
+def test_smoke_records_go_to_runs_and_never_to_records(tmp_path):
+    run(
+        "train",
+        "linear",
+        "--run",
+        "c4",
+        "--profile",
+        "smoke",
+        "--seeds",
+        "0",
+        "--data-dir",
+        tmp_path,
+        *folders(tmp_path),
+    )
+    assert list((tmp_path / "runs" / "linear").glob("*.json"))
+    assert not (tmp_path / "records").exists()
+
+
+def test_a_deadline_stops_cleanly_and_the_same_command_goes_on(tmp_path, capsys):
+    train = [
+        "train",
+        "linear",
+        "--run",
+        "c4",
+        "--profile",
+        "smoke",
+        "--seeds",
+        "0",
+        "--data-dir",
+        tmp_path,
+        *folders(tmp_path),
+    ]
+    assert run(*train, "--max-minutes", "0") == 0
+    assert "same command" in capsys.readouterr().out
+    assert run(*train) == 0
+    assert "4 records written" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "liner"], "did you mean 'linear'"),
+        (["train", "linear", "--run", "c44"], "did you mean 'c4'"),
+        (["train", "linear", "--run", "l1", "--variant", "as_coded"], "does not belong to variant"),
+        (["train", "linear", "--profile", "smoke", "--device", "cuda"], "no CUDA device"),
+        (["check", "vg"], "unknown report"),
+        (["data", "check", "cifar"], "unknown data set"),
+    ],
+)
+def test_a_mistake_exits_2_and_says_what_to_do(words, message, capsys):
+    assert run(*words) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_training_without_data_names_the_way_out(tmp_path, capsys):
+    assert run("train", "linear", "--run", "c4", "--seeds", "0", "--data-dir", tmp_path, *folders(tmp_path)) == 2
+    assert "secondlook data fetch" in capsys.readouterr().err
+
+
+def test_check_gives_stable_fields(capsys):
+    assert run("check", "linear", "--json") == 0
+    for row in json.loads(capsys.readouterr().out):
+        assert list(row)[:11] == "id report says verdict published measured interval seeds profile data records".split()
+
+
+def test_seeds_read_spans_and_lists():
+    assert seeds("0-2,7") == [0, 1, 2, 7]
+    for bad in ("", "a", "3-1", "-1"):
+        with pytest.raises(Exception, match="list of seeds"):
+            seeds(bad)
+
+
+def test_pages_that_only_read_records_import_no_torch():
+    code = "import sys\nfrom secondlook import recipe, reports, record, claims, figures, cli\nfrom secondlook.experiments import chapter\nprint([m for m in sys.modules if m.split('.')[0] in ('torch', 'torchvision', 'sklearn')][:3])"  # noqa: E501
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
+    assert out.stdout.strip() == "[]"
