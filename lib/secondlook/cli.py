@@ -152,8 +152,8 @@ def _data(arguments) -> int:
             data.fetch(name, arguments.data_dir)
     rows = [row for row in data.summary(arguments.data_dir) if row["name"] in chosen]
     for row in rows:
-        print(f"{row['name']:<9} {row['state']:<8} {row['digest'] or '':<13} {row['where']}")
-    return 0 if arguments.action == "list" or all(row["state"] == "whole" for row in rows) else 1
+        print(f"{row['name']:<9} {row['state']:<9} {row['digest'] or '':<13} {row['where']}")
+    return 0 if arguments.action == "list" or all(row["state"] == "verified" for row in rows) else 1
 
 
 def _train(arguments) -> int:

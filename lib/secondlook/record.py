@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secondlook.recipe import Recipe, RecipeError
+from secondlook.recipe import KEEPS, Recipe, RecipeError
 
 SCHEMA = 1
 
@@ -136,30 +136,39 @@ def read_shelf(path: Path) -> dict[str, Record]:
 
 
 class Records:
-    """All records below some folders, found by recipe. Later folders win nothing: the first that has an id is used."""
+    """All records below some folders, found by recipe; the earlier folder is asked first."""
 
     def __init__(self, *folders: Path):
         self.folders = [Path(f) for f in folders]
         self._shelves: dict[Path, tuple[tuple, dict[str, Record]]] = {}
 
     def of(self, report: str) -> dict[str, Record]:
-        """Records of a report by id."""
+        """Records of a report by id; of two of one id the one that keeps more."""
         found: dict[str, Record] = {}
         for folder in self.folders:
             for path in sorted((folder / report).glob("*.json")):
                 stamp = (path.stat().st_mtime_ns, path.stat().st_size)
                 if self._shelves.get(path, (None,))[0] != stamp:
                     self._shelves[path] = (stamp, read_shelf(path))
-                found = {**self._shelves[path][1], **found}
+                for id_, record in self._shelves[path][1].items():
+                    if id_ not in found or keeps(record) > keeps(found[id_]):
+                        found[id_] = record
         return found
 
     def get(self, recipe: Recipe) -> Record | None:
-        return self.of(recipe.report).get(recipe.id)
+        """The record of this recipe, if there is one that keeps as much as the recipe asks for."""
+        record = self.of(recipe.report).get(recipe.id)
+        return record if record is not None and keeps(record) >= KEEPS.index(recipe.keep) else None
 
     def find(self, recipes: list[Recipe]) -> list[Record]:
         """The records there are for these recipes, in their order."""
         by_report = {report: self.of(report) for report in {r.report for r in recipes}}
         return [by_report[r.report][r.id] for r in recipes if r.id in by_report[r.report]]
+
+
+def keeps(record: Record) -> int:
+    """How much of its run a record keeps, as a rank."""
+    return KEEPS.index(record.recipe.keep)
 
 
 def folder_for(recipe: Recipe, records_dir: Path, runs_dir: Path) -> Path:

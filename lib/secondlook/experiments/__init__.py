@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secondlook.recipe import RecipeError, nearest
+from secondlook.recipe import KEEPS, Recipe, RecipeError, nearest
 from secondlook.record import Record, Records, folder_for, save
 from secondlook.reports import ROOT, Plan
 
@@ -83,9 +83,11 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
     """
     from secondlook.training.checkpoint import Stopped
 
-    unique = {p.recipe.id: p.recipe for p in reversed(plans)}
-    made = []
-    recipes = sorted(unique.values(), key=lambda r: [p.recipe.id for p in plans].index(r.id))
+    unique: dict[str, Recipe] = {}
+    for recipe in sorted((p.recipe for p in plans), key=lambda r: -KEEPS.index(r.keep)):
+        unique.setdefault(recipe.id, recipe)  # of equal recipes the one that keeps most
+    order = list(dict.fromkeys(p.recipe.id for p in plans))
+    recipes, made = [unique[i] for i in order], []
     for kind in dict.fromkeys(r.kind for r in recipes):
         module = importlib.import_module(f"secondlook.experiments.{kind}")
         for group in module.groups([r for r in recipes if r.kind == kind]):

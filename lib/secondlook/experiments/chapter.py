@@ -78,8 +78,12 @@ class Chapter:
     def _said(self) -> str:
         count = len(self._by_id)
         names = sorted({r.data_name for r in self._by_id.values()})
-        own = f"; your own settings: {', '.join(f'{k} {v}' for k, v in self.overrides.items())}" if self.overrides else ""
-        return f"{self.report.short}, profile {self.profile}: {count} records on {' and '.join(names) or 'no data'}{own}."
+        own = (
+            f"; your own settings: {', '.join(f'{k} {v}' for k, v in self.overrides.items())}" if self.overrides else ""
+        )
+        return (
+            f"{self.report.short}, profile {self.profile}: {count} records on {' and '.join(names) or 'no data'}{own}."
+        )
 
     def _missing_lines(self) -> list[str]:
         if not self.missing:

@@ -1,0 +1,154 @@
+"""The records a claim may be judged on: all that the full protocol names, on real data, paired by seed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from secondlook.claims import forms
+from secondlook.claims.forms import INCONCLUSIVE, NOT_RUN, Outcome
+from secondlook.recipe import Recipe, RecipeError, nearest
+from secondlook.record import Record
+from secondlook.reports import Claim, Published, Report
+
+PROFILE = "full"
+LEAST_SEEDS = 3
+
+
+class Unjudged(Exception):
+    """There is nothing to judge on; says which verdict that is, and why."""
+
+    def __init__(self, verdict: str, why: str):
+        super().__init__(why)
+        self.verdict, self.why = verdict, why
+
+
+class Protocol:
+    """The full recipes of a report by variant and run, built once for all of its claims."""
+
+    def __init__(self, report: Report):
+        self.report = report
+        self._runs: dict[str, dict[str, list[Recipe]]] = {}
+
+    def recipes(self, run: str, variant: str, where: str) -> list[Recipe]:
+        """The recipes of one run in the order of their seeds. Raises RecipeError naming `where` for an unknown one."""
+        if variant not in self._runs:
+            if variant not in self.report.variants():
+                raise RecipeError(f"{where}: unknown variant {variant!r}{nearest(variant, self.report.variants())}")
+            runs = self._runs[variant] = {}
+            for recipe in self.report.recipes(variant=variant, profile=PROFILE):
+                runs.setdefault(recipe.run, []).append(recipe)
+        if run not in self._runs[variant]:
+            raise RecipeError(f"{where}: variant {variant} has no run {run!r}{nearest(run, self._runs[variant])}")
+        return sorted(self._runs[variant][run], key=lambda r: r.seed)
+
+
+@dataclass
+class Evidence:
+    """What one claim is judged on. Remembers the recipes it asked for and the records it used."""
+
+    report: Report
+    claim: Claim
+    protocol: Protocol
+    found: Mapping[str, Record]
+    used: dict[str, Record] = field(default_factory=dict)
+    asked: list[Recipe] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        return f"{self.report.path.name}: claim.{self.claim.id}"
+
+    def published(self, name: str) -> Published:
+        """A published number of the report. Raises RecipeError for one it does not have."""
+        if name not in self.report.published:
+            raise RecipeError(f"{self.where}: unknown published number {name!r}{nearest(name, self.report.published)}")
+        return self.report.published[name]
+
+    def recipes(self, run: str, variant: str | None = None) -> list[Recipe]:
+        """The full protocol of a run, without asking for its records."""
+        return self.protocol.recipes(run, variant or self.claim.variant, self.where)
+
+    def gather(self, *runs: str | tuple[str, str], least: int = LEAST_SEEDS) -> list[list[Record]]:
+        """For each run, or (run, variant), its records on the seeds that all of them have, in the order of seeds.
+
+        Raises Unjudged when a record of the protocol is missing (a claim is judged on all seeds planned, so that
+        nobody stops at a lucky one) or when fewer than `least` seeds are shared.
+        """
+        wanted = [(run, self.claim.variant) if isinstance(run, str) else run for run in runs]
+        by_seed, missing = [], []
+        for run, variant in wanted:
+            recipes = self.recipes(run, variant)
+            self.asked += recipes
+            records = {r.seed: self.found[r.id] for r in recipes if r.id in self.found and _counts(self.found[r.id])}
+            by_seed.append(records)
+            if len(records) < len(recipes):
+                command = f"secondlook train {self.report.name} --run {run} --variant {variant} --profile {PROFILE}"
+                missing.append(f"{len(recipes) - len(records)} of {len(recipes)} by `{command}`")
+        if missing:
+            raise Unjudged(NOT_RUN, f"records are missing: {', '.join(missing)}")
+        seeds = sorted(set.intersection(*(set(records) for records in by_seed)))
+        if len(seeds) < least:
+            raise Unjudged(NOT_RUN, f"{len(seeds)} seeds in common, a verdict needs {least}: plan more in the report")
+        groups = [[records[s] for s in seeds] for records in by_seed]
+        self.used.update({record.id: record for group in groups for record in group})
+        return groups
+
+    def numbers(self, records: list[Record], metric: str) -> np.ndarray:
+        """A metric of each record, shape (seeds, …); a dot reaches into a table (`small_draws.sd`).
+
+        Raises Unjudged where a record lacks it or where a value is not finite (a diverged seed is never dropped).
+        """
+        return self.finite(records, [_reach(record, metric) for record in records], metric)
+
+    def compare(self, records, published: str, metric: str, tolerance: float, images: int = 0, sampling="") -> Outcome:
+        """A published number against a metric of the records.
+
+        `sampling` names a metric, or `images` gives a count of images, for the standard error of a published number
+        whose images are not those of the metric; leave both out where the seeds already differ in their images.
+        """
+        number, measured = self.published(published), self.numbers(records, metric)
+        error = float(self.numbers(records, sampling).mean()) if sampling else 0.0
+        if images:
+            mean = float(measured.mean())
+            error = math.sqrt(max(mean * (1.0 - mean), 0.0) / images)
+        return forms.value(measured, number.value, number.half_unit, tolerance, error)
+
+    def curves(self, records: list[Record], name: str) -> list[np.ndarray]:
+        """A curve of each record's history. Raises Unjudged where a record lacks it; values may be non-finite."""
+        for record in records:
+            if name not in record.history:
+                raise Unjudged(NOT_RUN, f"{record.recipe} keeps no curve {name!r}{nearest(name, record.history)}")
+        return [np.asarray(record.history[name], float) for record in records]
+
+    def finite(self, records: list[Record], values: list, name: str) -> np.ndarray:
+        """The values as an array. Raises Unjudged, naming the seeds, where one is missing or not finite."""
+        odd = [r.recipe.seed for r, v in zip(records, values) if not np.all(np.isfinite(np.asarray(v, float)))]
+        if odd:
+            run = records[0].recipe.run
+            raise Unjudged(INCONCLUSIVE, f"{name} of {run} is no finite number for seeds {', '.join(map(str, odd))}")
+        return np.asarray(values, float)
+
+    def diverged(self) -> str:
+        """A sentence on the diverged seeds among the records used, empty if there are none."""
+        runs: dict[str, list[int]] = {}
+        for record in self.used.values():
+            runs.setdefault(f"{record.recipe.run} ({record.recipe.variant})", []).append(record.status == "diverged")
+        said = [f"{sum(flags)} of {len(flags)} seeds of {run}" for run, flags in runs.items() if any(flags)]
+        return f"diverged: {', '.join(said)} (counted with the metrics their records give)" if said else ""
+
+
+def _counts(record: Record) -> bool:
+    return record.recipe.profile == PROFILE and not record.is_standin and record.recipe.variant != "custom"
+
+
+def _reach(record: Record, metric: str):
+    value = record.metrics
+    for key in metric.split("."):
+        if not isinstance(value, Mapping) or key not in value:
+            if record.status == "diverged":
+                return None
+            known = value if isinstance(value, Mapping) else ()
+            raise Unjudged(NOT_RUN, f"{record.recipe} has no metric {metric!r}{nearest(key, known) if known else ''}")
+        value = value[key]
+    return value

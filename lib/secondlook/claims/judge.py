@@ -1,0 +1,218 @@
+"""Every claim of a report with its verdict: `judge` hands each claim's records to its form.
+
+`form` in the TOML is one of `value`, `greater`, `order`, `rank`, `count`, `equal`, or `text` (the verdict is the
+TOML's own, for what needs no measurement), or `REPORT.NAME`, a function `NAME(evidence) -> Outcome` of
+`claims/REPORT.py`. The forms' options are the keyword arguments of the functions here.
+"""
+
+import importlib.util
+import inspect
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from secondlook import reports
+from secondlook.claims import forms
+from secondlook.claims.evidence import PROFILE, Evidence, Protocol, Unjudged
+from secondlook.claims.forms import Outcome
+from secondlook.evaluation.statistics import holm
+from secondlook.recipe import RecipeError, nearest
+from secondlook.record import Record, Records
+from secondlook.reports import Claim, Report
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim and its verdict. `interval` is the one that decides, `records` are ids, `data` is "" without records."""
+
+    id: str
+    report: str
+    says: str
+    verdict: str
+    published: float | list | None
+    measured: float | list | None
+    interval: list | None
+    seeds: list[int]
+    profile: str
+    data: str
+    records: list[str]
+    why: str
+
+    def as_dict(self) -> dict:
+        """Plain types for JSON, in the order of the fields."""
+        return asdict(self)
+
+
+def judge(report_name: str, records: Records, root: Path | None = None) -> list[Judgement]:
+    """A judgement for every claim of the report, in the order of its file.
+
+    Only `full` records on real data judge, and only where the whole protocol of a run is there. Claims of one family
+    are judged on p-values adjusted for it (Holm). Raises RecipeError for a claim that names what does not exist.
+    """
+    report = reports.read(report_name, root)
+    protocol, found = Protocol(report), records.of(report_name)
+    evidence = {id_: Evidence(report, claim, protocol, found) for id_, claim in report.claims.items()}
+    outcomes = {id_: _outcome(e) for id_, e in evidence.items()}
+    for name, ids in _families(report).items():
+        # A claim not run yet keeps its place: verdicts of the others must not turn when it is.
+        p_values = [1.0 if outcomes[i].p is None else outcomes[i].p for i in ids]
+        for id_, p in zip(ids, holm(p_values)):
+            if outcomes[id_].p is not None:
+                adjusted = _outcome(evidence[id_], float(p))
+                said = f"{adjusted.why} (adjusted for the {len(ids)} tests of the family {name!r})"
+                outcomes[id_] = replace(adjusted, why=said)
+    return [_judgement(evidence[id_], outcome) for id_, outcome in outcomes.items()]
+
+
+def value(e: Evidence, run="", values=(), **one) -> Outcome:
+    """One published number, or several in `values`, each with the arguments of `Evidence.compare`, run and variant."""
+    outcomes = []
+    for entry in values or [one]:
+        entry = {"run": run, "variant": e.claim.variant, **entry}
+        own = (entry.pop("run"), entry.pop("variant"))
+        _fits(e.compare, f"{e.where}: value", ([],), entry)
+        e.published(entry["published"])
+        (records,) = e.gather(own)
+        outcomes.append((entry["metric"], e.compare(records, **entry)))
+    return forms.several(outcomes)
+
+
+def greater(e: Evidence, p, run: str, metric: str, than_run="", than_metric="", than_variant="", margin=0.0,
+            published=(), tolerance=math.inf) -> Outcome:  # fmt: skip
+    """`metric` of `run` above `than_metric` of `than_run` by more than `margin`; `published` are the two printed."""
+    printed = [e.published(name) for name in published]
+    a, b = e.gather((run, e.claim.variant), (than_run or run, than_variant or e.claim.variant))
+    a, b = e.numbers(a, metric), e.numbers(b, than_metric or metric)
+    size = None
+    if printed:
+        high, low = printed
+        size = forms.value(a - b, high.value - low.value, high.half_unit + low.half_unit, tolerance)
+    return forms.greater(a, b, margin, p, size)
+
+
+def rank(e: Evidence, p, first: str, runs: list, metric: str, lowest=False) -> Outcome:
+    """`first` has the highest `metric` of all `runs`, or the lowest."""
+    if first not in runs:
+        raise RecipeError(f"{e.where}: {first!r} is not among its runs{nearest(first, runs)}")
+    return _turned(forms.rank(_groups(e, runs, metric, lowest), first, p), lowest)
+
+
+def order(e: Evidence, p, runs: list, metric: str, lowest=False) -> Outcome:
+    """`runs` are listed from the highest `metric` to the lowest, or from the lowest up."""
+    return _turned(forms.order(_groups(e, runs, metric, lowest), p), lowest)
+
+
+def count(e: Evidence, run: str, metric: str, least: int, than_run="", above=0.0, names=()) -> Outcome:
+    """At least `least` entries of a list-valued `metric` (one a class) exceed those of `than_run`, or `above`."""
+    groups = e.gather(run, than_run) if than_run else e.gather(run)
+    lists = e.numbers(groups[0], metric) - (e.numbers(groups[1], metric) if than_run else above)
+    names = names or [str(i) for i in range(lists.shape[1])]
+    return forms.count(dict(zip(names, lists.T, strict=True)), least)
+
+
+def equal(e: Evidence, runs: list, metric: str, expected=0.0, tolerance=0.0, otherwise=forms.CONTRADICTED) -> Outcome:
+    """A fact: `metric` is `expected` within `tolerance` in every record of `runs`."""
+    groups = e.gather(*runs, least=1)
+    return forms.equal([e.numbers(g, metric).ravel() for g in groups], expected, tolerance, otherwise)
+
+
+def text(e: Evidence, verdict: str, published="") -> Outcome:
+    """The verdict the TOML gives, with its reason."""
+    return Outcome(verdict, "", e.published(published).value if published else None)
+
+
+FORMS = {f.__name__: f for f in (value, greater, rank, order, count, equal, text)}
+
+
+def _outcome(e: Evidence, p: float | None = None) -> Outcome:
+    """The form's outcome; `p` replaces its primary p-value."""
+    function = FORMS.get(e.claim.form) or _own_function(e.claim, e.report.name, e.where)
+    options = {k: v for k, v in e.claim.options.items() if k != "family"}
+    if "p" in inspect.signature(function).parameters:
+        options["p"] = p
+    _fits(function, f"{e.where}: form {e.claim.form!r}", (e,), options)
+    try:
+        return function(e, **options)
+    except Unjudged as unjudged:
+        return Outcome(unjudged.verdict, unjudged.why)
+
+
+def _fits(function, where: str, args: tuple, options: dict) -> None:
+    """Raises RecipeError where the function does not take these options, with the nearest one it takes."""
+    signature = inspect.signature(function)
+    known = [k for k in list(signature.parameters)[len(args) :] if k != "p"]
+    for key in options:
+        if key not in (*known, "p") and "one" not in known:
+            raise RecipeError(f"{where}: unknown option {key!r}{nearest(key, known)}")
+    try:
+        signature.bind(*args, **options)
+    except TypeError as error:
+        raise RecipeError(f"{where}: {error}; it takes {', '.join(known)}") from None
+
+
+def _own_function(claim: Claim, report: str, where: str):
+    module, _, name = claim.form.partition(".")
+    if module != report or not name:
+        raise RecipeError(f"{where}: unknown form {claim.form!r}{nearest(claim.form, [*FORMS, f'{report}.NAME'])}")
+    if importlib.util.find_spec(f"secondlook.claims.{module}") is None:
+        raise RecipeError(
+            f"{where}: form {claim.form!r} needs a file claims/{module}.py; write it, or use a named form"
+        )
+    own = importlib.import_module(f"secondlook.claims.{module}")
+    functions = {n: f for n, f in vars(own).items() if inspect.isfunction(f) and f.__module__ == own.__name__}
+    known = {n: f for n, f in functions.items() if not n.startswith("_")}
+    if name not in known:
+        raise RecipeError(f"{where}: claims/{module}.py has no function {name!r}{nearest(name, known)}")
+    return known[name]
+
+
+def _families(report: Report) -> dict[str, list[str]]:
+    """Ids of the claims of every family, named in `[family.NAME]` or by the claim's own key."""
+    families = {}
+    for name, table in report.families.items():
+        named = [c.id for c in report.claims.values() if c.options.get("family") == name]
+        families[name] = list(dict.fromkeys([*table.get("claims", []), *named]))
+        for id_ in families[name]:
+            if id_ not in report.claims:
+                raise RecipeError(f"{report.path.name}: family.{name}: no claim {id_!r}{nearest(id_, report.claims)}")
+            if report.claims[id_].form not in ("greater", "rank", "order"):
+                raise RecipeError(f"{report.path.name}: family.{name}: claim {id_} has no primary p-value to adjust")
+    return families
+
+
+def _groups(e: Evidence, runs: list[str], metric: str, lowest: bool) -> dict[str, list]:
+    sign = -1.0 if lowest else 1.0
+    return {run: sign * e.numbers(records, metric) for run, records in zip(runs, e.gather(*runs))}
+
+
+def _turned(outcome: Outcome, lowest: bool) -> Outcome:
+    return replace(outcome, measured=[-m for m in outcome.measured]) if lowest else outcome
+
+
+def _judgement(e: Evidence, outcome: Outcome) -> Judgement:
+    claim = e.claim
+    used = list(e.used.values()) if outcome.verdict != forms.NOT_RUN else []
+    reasons = [outcome.why, e.diverged() if used else "", claim.why]
+    return Judgement(
+        id=claim.id,
+        report=e.report.name,
+        says=claim.says,
+        verdict=outcome.verdict,
+        published=_plain(outcome.published),
+        measured=_plain(outcome.measured),
+        interval=_plain(outcome.interval),
+        seeds=sorted({record.recipe.seed for record in used}),
+        profile=PROFILE,
+        data=Record(e.asked[0], "", {}).data_name if e.asked else "",
+        records=sorted(record.id for record in used),
+        why=". ".join(r.rstrip(".") for r in reasons if r) + ".",
+    )
+
+
+def _plain(value):
+    """Python numbers and lists; None for what JSON cannot say."""
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if value is None or not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else float(value)

@@ -1,0 +1,158 @@
+"""What the forms cannot say of the linear chapter: shapes of curves, colours of templates, which loss was trained."""
+
+import numpy as np
+
+from secondlook.claims import forms
+from secondlook.claims.evidence import Evidence, Unjudged
+from secondlook.claims.forms import DIRECTION, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome
+from secondlook.evaluation.statistics import holm, paired_test
+from secondlook.recipe import RecipeError, nearest
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CHANNELS = ("red", "green", "blue")
+CENTRE_SHARE = 0.25  # the central 16×16 of 32×32 pixels
+
+
+def falls_then_levels(e: Evidence, run: str, share: float, drift: float) -> Outcome:
+    """The validation loss has made `share` of its fall by half of the iterations and then moves less than `drift`.
+
+    Drift is the straight line through the second half, over the length of that half, as a share of the whole fall.
+    Every seed must show both; a loss that falls otherwise reproduces the direction.
+    """
+    (records,) = e.gather(run)
+    steps, losses = e.curves(records, "iteration"), e.curves(records, "validation_loss")
+    e.finite(records, losses, "validation_loss")
+    early, late, fell = np.array([_shape(x, y) for x, y in zip(steps, losses)]).T
+    good = int(np.sum((fell > 0) & (early >= share) & (np.abs(late) <= drift)))
+    falls, seeds, test = int(np.sum(fell > 0)), len(records), paired_test(fell)
+    if test.p < forms.ALPHA and test.mean < 0:
+        verdict = NOT_REPRODUCED
+    elif good == seeds:
+        verdict = REPRODUCED
+    else:
+        verdict = DIRECTION if test.p < forms.ALPHA else INCONCLUSIVE
+    why = (
+        f"the loss falls in {falls} of {seeds} seeds and has this shape in {good}; on average {early.mean():.3g} of "
+        f"the fall lies in the first half ({share:g} asked), drift after it {late.mean():.2g} (at most {drift:g})"
+    )
+    return Outcome(verdict, why, None, [float(early.mean()), float(late.mean())])
+
+
+def losses_fall(e: Evidence, run: str, curves: list) -> Outcome:
+    """Every one of the loss curves is lower at its end than at its start; paired over seeds, Holm over the curves."""
+    (records,) = e.gather(run)
+    tests = []
+    for name in curves:
+        # A running mean has no value before the first step: its start is the first number there is.
+        ends = [(y[np.argmax(np.isfinite(y))], y[-1]) for y in e.curves(records, name)]
+        start, end = e.finite(records, ends, name).T
+        tests.append(paired_test(start, end))
+    p = holm([t.p for t in tests])
+    if any(t.mean < 0 and q < forms.ALPHA for t, q in zip(tests, p)):
+        verdict = NOT_REPRODUCED
+    else:
+        verdict = REPRODUCED if max(p) < forms.ALPHA else INCONCLUSIVE
+    said = [f"{name} falls by {t.mean:.3g} (p = {q:.2g})" for name, t, q in zip(curves, tests, p)]
+    return Outcome(verdict, ", ".join(said), None, [t.mean for t in tests], [[t.low, t.high] for t in tests])
+
+
+def templates(e: Evidence, run: str, values: list) -> Outcome:
+    """The testable statements about colour and symmetry of the templates, in `values`; all must hold.
+
+    A statement names a `class` and either `symmetric` or, in an `area` (centre, border, whole), the channels `high`:
+    the lowest of these minus the mean of the others (`over = "mean"`) or minus their largest (`over = "largest"`).
+    """
+    (records,) = e.gather(run)
+    symmetry = e.numbers(records, "template_symmetry")
+    areas = {area: e.numbers(records, f"template_{area}") for area in ("centre", "border")}
+    areas["whole"] = CENTRE_SHARE * areas["centre"] + (1 - CENTRE_SHARE) * areas["border"]
+    found = {}
+    for statement in values:
+        c = _index(e, statement["class"], CLASSES)
+        if statement.get("symmetric"):
+            found[statement["says"]] = symmetry[:, c] - np.delete(symmetry, c, axis=1).mean(1)
+        else:
+            found[statement["says"]] = _lead(e, areas[statement["area"]][:, c], statement)
+    return forms.count(found, len(found))
+
+
+def adjectives(e: Evidence, best: str, runs: list) -> Outcome:
+    """How many of 'higher rate', 'moderate strength' and 'larger batch' the report's own list bears out; no training.
+
+    Higher and larger: above the median of the runs. Moderate: neither the smallest nor the largest.
+    """
+    settings = {run: e.recipes(run)[0].settings for run in runs}
+    own = settings[best]
+    rates, strengths, batches = (
+        [getattr(s, key) for s in settings.values()] for key in ("learning_rate", "strength", "batch_size")
+    )
+    said = {
+        f"rate {own.learning_rate:g} above the median {np.median(rates):g}": own.learning_rate > np.median(rates),
+        f"strength {own.strength:g} strictly inside {min(strengths):g} to {max(strengths):g}": (
+            min(strengths) < own.strength < max(strengths)
+        ),
+        f"batch {own.batch_size} above the median {np.median(batches):g}": own.batch_size > np.median(batches),
+    }
+    true = sum(map(bool, said.values()))
+    why = ", ".join(f"{name}: {'true' if holds else 'false'}" for name, holds in said.items())
+    return Outcome(REPRODUCED if true == len(said) else forms.CONTRADICTED, why, len(said), true)
+
+
+def among_peers(e: Evidence, run, published: str, metric: str, sampling: str, tolerance: float, peers: list) -> Outcome:
+    """The published number lies between the `peers`' two, and is consistent with ours."""
+    (records,) = e.gather(run)
+    number, (low, high) = e.published(published), (e.published(name).value for name in peers)
+    ours = e.compare(records, published, metric, tolerance, sampling=sampling)
+    inside = low <= number.value <= high
+    why = f"{number.text} is {'inside' if inside else 'outside'} the {low:g} to {high:g} that peers print"
+    return forms.worse(ours, REPRODUCED if inside else NOT_REPRODUCED, why)
+
+
+def which_loss(e: Evidence, runs: list, fits: str, fits_not: str, values: list) -> Outcome:
+    """All published numbers are consistent with variant `fits` in at least one run, and with `fits_not` in none.
+
+    `measured` and `interval` list the runs of `fits`, then those of `fits_not`, each with its numbers.
+    """
+    pairs = [(run, variant) for variant in (fits, fits_not) for run in runs]
+    groups = e.gather(*pairs)
+    outcomes, held = [], {fits: [], fits_not: []}
+    for (run, variant), records in zip(pairs, groups):
+        parts = [(v["metric"], e.compare(records, **v)) for v in values]
+        outcomes.append(forms.several(parts))
+        off = [name for name, part in parts if part.verdict == NOT_REPRODUCED]
+        held[variant].append((run, off))
+    fit, fit_not = (any(not off for _, off in held[variant]) for variant in (fits, fits_not))
+    if fit != fit_not:
+        verdict = REPRODUCED if fit else NOT_REPRODUCED
+    else:
+        verdict = INCONCLUSIVE if fit else NOT_REPRODUCED
+    why = "; ".join(
+        f"{variant} {run}: " + (f"off in {', '.join(off)}" if off else "all consistent")
+        for variant, runs_ in held.items()
+        for run, off in runs_
+    )
+    return Outcome(verdict, why, outcomes[0].published, [o.measured for o in outcomes], [o.interval for o in outcomes])
+
+
+def _shape(steps: np.ndarray, loss: np.ndarray) -> tuple[float, float, float]:
+    """Share of the fall by half of the iterations, drift of the second half, and the fall itself."""
+    late = steps >= steps[-1] / 2
+    if late.sum() < 2 or late.all():
+        raise Unjudged(INCONCLUSIVE, "the curve has too few points for two halves")
+    fell = loss[0] - loss[-1]
+    scale = abs(fell) or 1.0
+    slope = np.polyfit(steps[late], loss[late], 1)[0]
+    return (loss[0] - loss[late][0]) / scale, slope * (steps[-1] - steps[late][0]) / scale, fell
+
+
+def _lead(e: Evidence, colours: np.ndarray, statement: dict) -> np.ndarray:
+    """By how much the channels called high lead the others, from colours of shape (seeds, 3)."""
+    high = [_index(e, name, CHANNELS) for name in statement["high"]]
+    others = np.delete(colours, high, axis=1)
+    return colours[:, high].min(1) - (others.max(1) if statement.get("over") == "largest" else others.mean(1))
+
+
+def _index(e: Evidence, name: str, known: tuple) -> int:
+    if name not in known:
+        raise RecipeError(f"{e.where}: unknown {name!r}{nearest(name, known)}")
+    return known.index(name)

@@ -1,0 +1,22 @@
+"""Images: where they come from, their canonical order and digests, splits by hash, and draws that need no memory."""
+
+from secondlook.data.images import DATA_SETS, DataError, Images, canonical
+from secondlook.data.names import SUPERCLASSES
+from secondlook.data.sources import fetch, load, summary
+from secondlook.data.splits import Duplicates, Split, duplicates, hash_draws, split
+
+__all__ = [
+    "DATA_SETS",
+    "SUPERCLASSES",
+    "DataError",
+    "Duplicates",
+    "Images",
+    "Split",
+    "canonical",
+    "duplicates",
+    "fetch",
+    "hash_draws",
+    "load",
+    "split",
+    "summary",
+]

@@ -1,0 +1,1 @@
+"""Metrics, tests and intervals: numbers in, numbers out, no torch."""

@@ -1,0 +1,301 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secondlook import reports
+from secondlook.claims import forms
+from secondlook.claims.judge import judge
+from secondlook.recipe import RecipeError
+from secondlook.record import Record, Records, save
+
+NOISE = 0.002 * np.array([1.0, -1.2, 0.3, 0.8, -0.7, 0.1, -0.4, 0.6, -0.9, 0.5])
+OTHER = NOISE[::-1]
+
+REPORT = """
+title = "A report of two runs"
+[published]
+best = {{ value = "81.6 %" }}
+rest = {{ value = "79.6 %" }}
+[base]
+kind = "linear"
+data = {{ name = "cifar10" }}
+[run.a]
+batch_size = 1
+[run.b]
+batch_size = 2
+[run.c]
+batch_size = 3
+[profile.full]
+seeds = 10
+[profile.smoke]
+"data.source" = "standin"
+[profile.quick]
+epochs = 1.0
+{claims}
+"""
+
+
+def spread(centre, noise=NOISE):
+    return (centre + noise).tolist()
+
+
+# ------------------------------------------------------------------------------------------------ forms
+
+
+def test_a_value_is_reproduced_only_when_consistent_and_narrow():
+    assert forms.value(spread(0.82), 0.82, 0.0005, 0.01).verdict == "reproduced"
+    assert forms.value(spread(0.82), 0.82, 0.0005, 0.001).verdict == "inconclusive"
+    assert forms.value(spread(0.82), 0.86, 0.0005, 0.01).verdict == "not reproduced"
+
+
+def test_images_that_differ_widen_what_is_consistent():
+    assert forms.value(spread(0.82), 0.835, 0.0005, 0.05).verdict == "not reproduced"
+    assert forms.value(spread(0.82), 0.835, 0.0005, 0.05, sampling_se=0.015).verdict == "reproduced"
+
+
+def test_half_a_printed_unit_counts():
+    values = [0.82, 0.82, 0.82]
+    assert forms.value(values, 0.825, 0.005, 0.01).verdict == "reproduced"
+    assert forms.value(values, 0.826, 0.005, 0.01).verdict == "not reproduced"
+
+
+@given(st.permutations(["reproduced", "not reproduced", "inconclusive"]))
+def test_of_several_numbers_the_worst_decides(verdicts):
+    parts = [("a number", forms.Outcome(v, "", 1.0, 1.0, [0.0, 2.0])) for v in verdicts]
+    assert forms.several(parts).verdict == "not reproduced"
+    kept = [(name, o) for name, o in parts if o.verdict != "not reproduced"]
+    assert forms.several(kept).verdict == "inconclusive"
+    assert forms.several(kept).published == [1.0, 1.0]
+
+
+def test_greater_says_yes_no_and_undecided():
+    assert forms.greater(spread(0.5), spread(0.4, OTHER)).verdict == "reproduced"
+    assert forms.greater(spread(0.4), spread(0.5, OTHER)).verdict == "not reproduced"
+    assert forms.greater(spread(0.5), spread(0.5, OTHER)).verdict == "inconclusive"
+    assert forms.greater(spread(0.5), spread(0.4, OTHER), margin=0.2).verdict == "not reproduced"
+
+
+def test_a_gap_of_another_size_reproduces_only_the_direction():
+    for published, verdict in ((0.1, "reproduced"), (0.2, "direction reproduced")):
+        gap = np.subtract(spread(0.5), spread(0.4, OTHER))
+        size = forms.value(gap, published, 0.0005, 0.02)
+        assert forms.greater(spread(0.5), spread(0.4, OTHER), size=size).verdict == verdict
+
+
+@given(st.floats(-0.2, 0.2), st.floats(0, 1))
+@settings(deadline=None)
+def test_greater_needs_the_p_it_is_given(gap, p):
+    outcome = forms.greater(spread(0.5 + gap), spread(0.5, OTHER), p=p)
+    assert (outcome.verdict == "inconclusive") == (p >= 0.05)
+
+
+def test_rank_and_order_say_yes_no_and_undecided():
+    groups = {"a": spread(0.5), "b": spread(0.4, OTHER), "c": spread(0.3)}
+    assert forms.rank(groups, "a").verdict == "reproduced"
+    assert forms.rank(groups, "b").verdict == "not reproduced"
+    assert forms.rank({**groups, "b": spread(0.5, OTHER)}, "a").verdict == "inconclusive"
+    assert forms.order(groups).verdict == "reproduced"
+    assert forms.order({"b": groups["b"], "a": groups["a"], "c": groups["c"]}).verdict == "not reproduced"
+    assert forms.order({**groups, "b": spread(0.5, OTHER)}).verdict == "inconclusive"
+
+
+def test_count_needs_its_number_then_a_majority():
+    yes, no, open_ = spread(0.1), spread(-0.1), spread(0.0)
+    assert forms.count({"a": yes, "b": yes, "c": yes}, 3).verdict == "reproduced"
+    assert forms.count({"a": yes, "b": yes, "c": no}, 3).verdict == "direction reproduced"
+    assert forms.count({"a": yes, "b": open_, "c": no}, 3).verdict == "inconclusive"
+    assert forms.count({"a": yes, "b": no, "c": no}, 3).verdict == "not reproduced"
+
+
+def test_a_fact_is_true_or_contradicted_by_its_worst_value():
+    assert forms.equal([1e-12, -2e-12], 0.0, 1e-9).verdict == "reproduced"
+    assert forms.equal([1e-12, -2e-3], 0.0, 1e-9).verdict == "contradicted"
+    assert forms.equal([128807306], 128807306).verdict == "reproduced"
+
+
+# ------------------------------------------------------------------------------------------------ judge
+
+
+def house(tmp_path, claims):
+    """A project with one report, returned as its root."""
+    (tmp_path / "reports").mkdir(parents=True, exist_ok=True)
+    (tmp_path / "reports" / "pair.toml").write_text(REPORT.format(claims=claims), encoding="utf-8")
+    reports.read.cache_clear()
+    return tmp_path
+
+
+def train(root, profile="full", seeds=None, keep=lambda r: True, **centres):
+    """Made-up records, `acc` of each run around its centre; returns the judge's folder."""
+    report, made = reports.read("pair", root), []
+    for run, centre in {"a": 0.816, "b": 0.796, "c": 0.6, **centres}.items():
+        noise = NOISE if run == "a" else OTHER
+        for recipe in report.recipes(run, "as_published", profile, seeds):
+            acc = None if centre is None else centre + noise[recipe.seed % 10]
+            each = [0.9, 0.8, acc]
+            made.append(Record(recipe, "diverged" if run == "c" else "finished", {"acc": acc, "each": each}))
+    save([r for r in made if keep(r.recipe)], root / "records")
+    return Records(root / "records")
+
+
+def verdict(root, records):
+    (found,) = judge("pair", records, root)
+    return found
+
+
+CLAIMS = {
+    "value": (
+        'form = "value"\npublished = "best"\ntolerance = 0.01\noptions = { run = "a", metric = "acc" }',
+        {"a": 0.7},
+    ),
+    "values": (
+        'form = "value"\nvalues = [{ published = "best", run = "a", metric = "acc", tolerance = 0.01 }, '
+        '{ published = "rest", run = "b", metric = "acc", tolerance = 0.1, images = 1000 }]',
+        {"b": 0.7},
+    ),
+    "greater": ('form = "greater"\noptions = { run = "a", than_run = "b", metric = "acc" }', {"b": 0.9}),
+    "gap": (
+        'form = "greater"\npublished = ["best", "rest"]\ntolerance = 0.02\n'
+        'options = { run = "a", than_run = "b", metric = "acc" }',
+        {"b": 0.75},
+    ),
+    "rank": ('form = "rank"\noptions = { first = "a", runs = ["a", "b", "c"], metric = "acc" }', {"c": 0.9}),
+    "order": ('form = "order"\noptions = { runs = ["a", "b", "c"], metric = "acc" }', {"c": 0.81}),
+    "lowest": ('form = "order"\noptions = { runs = ["c", "b", "a"], metric = "acc", lowest = true }', {"c": 0.81}),
+    "count": ('form = "count"\noptions = { run = "a", metric = "each", above = 0.75, least = 3 }', {"a": 0.7}),
+    "equal": (
+        'form = "equal"\noptions = { runs = ["a"], metric = "acc", expected = 0.816, tolerance = 0.005 }',
+        {"a": 0.7},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_each_form_tells_records_that_satisfy_it_from_records_that_break_it(name, tmp_path):
+    text, broken = CLAIMS[name]
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{text}')
+    good = verdict(root, train(root))
+    assert good.verdict == "reproduced", good.why
+    assert good.seeds == list(range(10))
+    assert good.data == "CIFAR-10"
+    bad = verdict(root, train(root, **broken))
+    assert bad.verdict in ("not reproduced", "contradicted", "direction reproduced"), bad.why
+    assert set(bad.records) == set(good.records)
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_nothing_is_judged_without_the_whole_protocol(name, tmp_path):
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS[name][0]}')
+    found = verdict(root, train(root, keep=lambda r: r.seed != 4))
+    assert (found.verdict, found.measured, found.records, found.seeds) == ("not run", None, [], [])
+    assert "secondlook train pair --run" in found.why
+    assert "--variant as_published --profile full" in found.why
+
+
+@pytest.mark.parametrize("profile", ["smoke", "quick"])
+def test_stand_ins_and_quick_runs_judge_nothing(profile, tmp_path):
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["value"][0]}')
+    assert verdict(root, train(root, profile, range(10))).verdict == "not run"
+
+
+def test_a_record_marked_otherwise_judges_nothing_even_under_a_wanted_id(tmp_path):
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["value"][0]}')
+    recipes = reports.read("pair", root).recipes("a", "as_published")
+    for change in ({"variant": "custom"}, {"profile": "quick"}):
+        folder = root / next(iter(change.values()))
+        save([Record(replace(r, **change), "finished", {"acc": 0.816 + NOISE[r.seed]}) for r in recipes], folder)
+        assert verdict(root, Records(folder)).verdict == "not run"
+
+
+def test_two_planned_seeds_judge_a_fact_and_nothing_else(tmp_path):
+    for name, expected in (("value", "not run"), ("rank", "not run"), ("equal", "reproduced")):
+        root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS[name][0]}')
+        path = root / "reports" / "pair.toml"
+        path.write_text(path.read_text().replace("seeds = 10", "seeds = 2"))
+        reports.read.cache_clear()
+        assert verdict(root, train(root)).verdict == expected
+
+
+def test_diverged_seeds_are_counted_and_said(tmp_path):
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["rank"][0]}')
+    found = verdict(root, train(root))
+    assert "10 of 10 seeds of c" in found.why
+    assert len(found.records) == 30
+
+
+def test_a_diverged_seed_without_the_number_leaves_the_claim_open(tmp_path):
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["rank"][0]}')
+    found = verdict(root, train(root, c=None))
+    assert found.verdict == "inconclusive"
+    assert "acc of c is no finite number" in found.why
+
+
+def test_a_metric_the_records_lack_is_named_with_the_nearest(tmp_path):
+    root = house(tmp_path, '[claim.X]\nsays = "so"\nform = "greater"\noptions = { run = "a", metric = "ac" }')
+    found = verdict(root, train(root))
+    assert found.verdict == "not run"
+    assert "did you mean 'acc'?" in found.why
+
+
+def test_a_family_is_adjusted_for_its_size(tmp_path):
+    # alone p is about 0.03, one of two about 0.06
+    options = 'form = "greater"\noptions = {{ run = "a", than_run = "{}", metric = "acc" }}\n'
+    claims = "".join(f'[claim.{i}]\nsays = "so"\n{options.format(run)}' for i, run in (("X", "b"), ("Y", "c")))
+    gap = 0.816 - 0.0012
+    for family, expected in (("", "reproduced"), ('[family.f]\nclaims = ["X", "Y"]', "inconclusive")):
+        root = house(tmp_path, claims + family)
+        found = judge("pair", train(root, b=gap, c=gap), root)
+        assert [j.verdict for j in found] == [expected, expected], [j.why for j in found]
+    alone = house(tmp_path / "alone", claims + family)
+    found = judge("pair", train(alone, keep=lambda r: r.run != "c", b=gap), alone)
+    assert [j.verdict for j in found] == ["inconclusive", "not run"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "message"),
+    [
+        ('form = "valeu"', "did you mean 'value'"),
+        ('form = "pair.shape"', "claims/pair.py"),
+        ('form = "greater"\noptions = { run = "z", metric = "acc" }', "has no run 'z'"),
+        ('form = "greater"\noptions = { run = "a", metrik = "acc" }', "mean 'metric'"),
+        ('form = "greater"\nvariant = "as_coded"\noptions = { run = "a", metric = "acc" }', "unknown variant"),
+        ('form = "value"\npublished = "bset"\ntolerance = 1\noptions = { run = "a", metric = "acc" }', "mean 'best'"),
+        ('form = "value"\npublished = "best"\noptions = { run = "a", metric = "acc" }', "tolerance"),
+        ('form = "rank"\noptions = { first = "z", runs = ["a", "b"], metric = "acc" }', "not among"),
+        ('form = "text"', "verdict"),
+        (CLAIMS["equal"][0] + '\n[family.f]\nclaims = ["X"]', "no primary p-value"),
+        (CLAIMS["equal"][0] + '\n[family.f]\nclaims = ["XX"]', "no claim 'XX'"),
+    ],
+)
+def test_a_claim_that_names_what_does_not_exist_is_an_error_with_the_claim(claim, message, tmp_path):
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{claim}')
+    with pytest.raises(RecipeError, match=message):
+        judge("pair", Records(root / "records"), root)
+
+
+def test_a_text_claim_has_the_verdict_and_the_reason_of_the_file(tmp_path):
+    for said in ("contradicted", "underspecified"):
+        root = house(tmp_path, f'[claim.X]\nsays = "so"\nform = "text"\nverdict = "{said}"\nwhy = "The log says no"')
+        found = verdict(root, Records(root / "records"))
+        assert (found.verdict, found.why, found.data, found.records) == (said, "The log says no.", "", [])
+
+
+def test_a_judgement_is_json_with_stable_keys(tmp_path):
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["values"][0]}')
+    said = json.loads(json.dumps(verdict(root, train(root)).as_dict(), allow_nan=False))
+    assert list(said) == [
+        "id", "report", "says", "verdict", "published", "measured", "interval", "seeds", "profile", "data",
+        "records", "why",
+    ]  # fmt: skip
+    assert said["published"] == [0.816, 0.796]
+
+
+def test_judging_imports_no_torch():
+    code = "import sys, secondlook.claims.judge, secondlook.claims.linear; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0

@@ -1,0 +1,91 @@
+"""What every notebook of the book keeps to, so that papermill, nbval and a reader can rely on it."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from secondlook.publish.parameters import ParameterError, declared
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+NONE_YET = [pytest.param(None, marks=pytest.mark.skip(reason="there is no notebook yet"))]
+LONGEST = 10  # lines of a code cell; the parameters cell is a list, one line a parameter
+
+
+def faults(path: Path) -> list[str]:
+    """What a notebook does against the contract, one sentence each."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    found = []
+    try:
+        found += [f"parameter {p.name} has no comment" for p in declared(path).values() if not p.comment]
+    except ParameterError as error:
+        found.append(str(error))
+    if notebook["metadata"].get("kernelspec", {}).get("name") != "python3":
+        found.append("the kernel's name is not python3")
+    for number, cell in enumerate((c for c in notebook["cells"] if c["cell_type"] == "code"), 1):
+        found += [f"code cell {number} {fault}" for fault in _faults_of(cell)]
+    return found
+
+
+def _faults_of(cell: dict):
+    source, tags, outputs = "".join(cell["source"]), cell["metadata"].get("tags", []), cell["outputs"]
+    if "parameters" not in tags and len(source.splitlines()) > LONGEST:
+        yield f"has {len(source.splitlines())} lines, more than {LONGEST}: move it to the library"
+    if outputs and "keep_output" not in tags:
+        yield "has a stored output without the tag keep_output: strip it"
+    if "nbval-check-output" in tags and "keep_output" not in tags:
+        yield "is tagged nbval-check-output without keep_output: its output would be stripped, and the check pass"
+    if "nbval-check-output" in tags and not outputs:
+        yield "is tagged nbval-check-output and has no stored output: nothing would be checked"
+    if re.search(r"^\s*(import|from)\s+torch\b|^\s*import\b.*,\s*torch\b", source, re.MULTILINE):
+        yield "imports torch: a notebook speaks through the library"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS or NONE_YET, ids=lambda path: getattr(path, "stem", "none"))
+def test_a_notebook_keeps_the_contract(path):
+    assert faults(path) == []
+
+
+GOOD = {
+    "nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "python3"}},
+    "cells": [
+        {"cell_type": "markdown", "metadata": {}, "source": "import torch"},
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "outputs": [],
+         "source": [f"p{i} = {i}  # number {i}\n" for i in range(20)]},
+        {"cell_type": "code", "metadata": {"tags": ["keep_output", "nbval-check-output"]}, "source": "print(1)",
+         "outputs": [{"output_type": "stream", "name": "stdout", "text": "1\n"}]},
+        {"cell_type": "code", "metadata": {}, "source": "1\n" * 10, "outputs": []},
+    ],
+}  # fmt: skip
+
+
+def _written(tmp_path, notebook):
+    path = tmp_path / "a.ipynb"
+    path.write_text(json.dumps(notebook))
+    return path
+
+
+def test_a_good_notebook_has_no_fault(tmp_path):
+    assert faults(_written(tmp_path, GOOD)) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "change", "says"),
+    [(1, {"metadata": {}}, "tag exactly one"), (1, {"source": "p = 1"}, "has no comment"),
+     (1, {"source": "p = [1]  # list"}, "expected `name = value"), (3, {"source": "1\n" * 11}, "has 11 lines"),
+     (3, {"outputs": [{}]}, "strip it"), (2, {"outputs": []}, "nothing would be checked"),
+     (2, {"metadata": {"tags": ["nbval-check-output"]}}, "the check pass"),
+     (3, {"source": "import torch.nn as nn"}, "imports torch"),
+     (3, {"source": "if 1:\n    from torch import nn"}, "imports torch"),
+     (3, {"source": "import os, torch"}, "imports torch")],
+)  # fmt: skip
+def test_each_fault_is_found(tmp_path, cell, change, says):
+    notebook = copy.deepcopy(GOOD)
+    notebook["cells"][cell].update(change)
+    assert any(says in fault for fault in faults(_written(tmp_path, notebook)))
+
+
+def test_another_kernel_is_found(tmp_path):
+    assert faults(_written(tmp_path, {**GOOD, "metadata": {}})) == ["the kernel's name is not python3"]

@@ -1,0 +1,438 @@
+"""The site: a small book is built once with the real configuration and looked at in a headless Chromium."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from browser import draw_all, launched, page_report, visit
+
+from secondlook.publish import site
+from secondlook.publish.math import FormulaError, mathml
+from secondlook.publish.render import figure_html
+
+ROOT = Path(__file__).parent.parent
+BUILT = Path(os.environ.get("SECONDLOOK_SITE", ROOT / "_build" / "html"))
+# The figures every page must have, by id: {"notebooks/linear.html": ("grid", …)}; a page listed here and absent fails.
+EXPECTED: dict[str, tuple[str, ...]] = {}
+
+LINES = """
+import base64, io, os
+import numpy as np
+import plotly.graph_objects as go
+from PIL import Image
+x = np.arange(20, dtype=np.float32)
+steps = [{"label": str(k), "method": "restyle", "args": [{"y": [(x * k).tolist()]}, [0]]} for k in (1, 2, 3)]
+figure = go.Figure([go.Scatter(x=x, y=x, name="training"), go.Scatter(x=x, y=x**1.5, name="validation")])
+figure.update_layout(title_text="A finding that is long enough to wrap on a telephone, and then some",
+    xaxis_title="epoch", yaxis_title="loss", sliders=[{"steps": steps}],
+    meta={"secondlook": {"id": "lines", "alt": "Two lines that rise, the second one faster."}})
+figure
+"""
+CELLS = """
+tiles = Image.new("RGB", (32, 8))
+for k, colour in enumerate([(200, 30, 30), (30, 160, 30), (30, 30, 200), (220, 180, 20)]):
+    tiles.paste(colour, (8 * k, 0, 8 * k + 8, 8))
+tiles.save(os.environ["SECONDLOOK_ASSETS"] + "/sprites/tiles.png")
+buffer = io.BytesIO(); tiles.save(buffer, "png")
+uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+sprite = {"columns": 4, "tile": 8}
+buttons = [{"label": label, "method": "restyle", "args": [{"z": [z]}, [0]]}
+           for label, z in (("counts", [[90, 10], [30, 70]]), ("rows", [[0.9, 0.1], [0.3, 0.7]]))]
+confusion = go.Figure(go.Heatmap(z=[[90, 10], [30, 70]], x=["cat", "dog"], y=["cat", "dog"], colorscale="Blues"))
+confusion.update_layout(updatemenus=[{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.15}], height=380,
+    meta={"secondlook": {"id": "confusion", "alt": "Two classes; cats are more often right.",
+    "click_sprite": {**sprite, "src": "sprites/tiles.png", "cells": {"0,1": [0, 1], "1,0": [2, 3, 3]}}}})
+confusion.show()
+points = go.Figure(go.Scatter(x=[1, 2, 3, 4], y=[2, 1, 2, 1], mode="markers", marker_size=16, customdata=[0, 1, 2, 3]))
+points.update_layout(title="Points with their pictures", height=320, meta={"secondlook": {
+    "id": "points", "alt": "Four points.",
+    "hover_sprite": {**sprite, "src": uri, "index_from": "customdata"}}})
+points.show()
+print("training is allowed:", os.environ.get("SECONDLOOK_TRAIN"))
+"""
+FORMULAS = r"""# Figures
+
+The loss of one image $x_i$ with label $y_i \in \{1, \dots, C\}$, and
+$\mathbb{1}[a > b]$, with $W \in \mathbb{R}^{C \times d}$:
+
+$$
+L_i = \max_{j \ne y_i} \max(0, \mathbf{w}_j^\top x_i - \mathbf{w}_{y_i}^\top x_i + 1), \qquad
+\mathcal{L} = \frac{1}{N} \sum_{i=1}^{N} L_i + \lambda \lVert W \rVert_2^2
+$$
+
+$$
+\frac{\partial L_i}{\partial \mathbf{w}_j} = \begin{cases} x_i & \text{if } s_j - s_{y_i} + 1 > 0 \\
+-\sum_{k \ne y_i} \mathbb{1}[s_k - s_{y_i} + 1 > 0]\, x_i & \text{if } j = y_i \\ 0 & \text{otherwise} \end{cases}
+$$ (gradient)
+
+\begin{align}
+\hat{y} &= \operatorname*{arg\,max}_j\, s_j \\
+\bar{x} &= \frac{1}{k} \sum_i x_i \pm t_{0.975,\,k-1} \frac{s}{\sqrt{k}}
+\end{align}
+
+The gradient is {eq}`gradient`.
+"""
+VERDICTS = [
+    "reproduced",
+    "direction-reproduced",
+    "not-reproduced",
+    "inconclusive",
+    "contradicted",
+    "not-testable-as-stated",
+    "underspecified",
+    "not-run",
+]
+
+
+def write_book(folder: Path) -> None:
+    """A book of two pages under the project's own configuration, style sheet and script."""
+    shutil.copytree(ROOT / "book" / "_static", folder / "book" / "_static")
+    shutil.copy(ROOT / "_config.yml", folder)
+    (folder / "_toc.yml").write_text("format: jb-book\nroot: book/intro\nchapters:\n  - file: notebooks/figures\n")
+    badges = " ".join(f"[{name.replace('-', ' ')}]{{.verdict .verdict-{name}}}" for name in VERDICTS)
+    wide = "|" + " a wide column |" * 12
+    table = "\n".join([wide, "|" + " --- |" * 12, wide])
+    (folder / "book" / "intro.md").write_text(f"# Small\n\n{badges}\n\n{table}\n\nTo {{doc}}`../notebooks/figures`.\n")
+    notebook = nbformat.v4.new_notebook()
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    code = [nbformat.v4.new_code_cell(text.strip()) for text in (LINES, CELLS)]
+    notebook.cells = [nbformat.v4.new_markdown_cell(FORMULAS), *code]
+    (folder / "notebooks").mkdir()
+    nbformat.write(notebook, folder / "notebooks" / "figures.ipynb")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory) -> Path:
+    """The folder of the small site."""
+    folder = tmp_path_factory.mktemp("book")
+    write_book(folder)
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(folder), "-W", "-n", "--keep-going"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    with launched() as chromium:
+        yield chromium
+
+
+@pytest.fixture
+def page(built):
+    return built / "notebooks" / "figures.html"
+
+
+@pytest.fixture
+def copy(built, tmp_path) -> Path:
+    """The small site, to be damaged."""
+    return shutil.copytree(built, tmp_path / "html")
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+# ---- in a browser
+
+
+@pytest.mark.browser
+def test_every_figure_draws_and_every_control_moves_it_without_a_request_or_an_error(browser, page):
+    report = page_report(browser, page, expected=("lines", "confusion", "points"))
+    assert report == {
+        "drawn": ["lines", "confusion", "points"],
+        "failed": [],
+        "sliders": 1,
+        "menus": 1,
+        "idle": [],
+        "requests": [],
+        "errors": [],
+    }
+
+
+@pytest.mark.browser
+def test_a_page_without_figures_is_quiet(browser, built):
+    report = page_report(browser, built / "book" / "intro.html")
+    assert [report[key] for key in ("drawn", "failed", "requests", "errors")] == [[], [], [], []]
+
+
+@pytest.mark.browser
+def test_a_missing_an_empty_and_a_broken_figure_are_each_reported(browser, copy):
+    path = copy / "notebooks" / "figures.html"
+    edit(path, '"name":"training"', '"name":"training","visible":false')
+    edit(path, '"name":"validation"', '"name":"validation","visible":false')
+    text = path.read_text(encoding="utf-8")
+    at = text.index('{"data":[{"colorscale"')
+    path.write_text(text[:at] + "x" + text[at:], encoding="utf-8")
+    report = page_report(browser, path, expected=("absent",))
+    assert report["failed"] == ["absent", "confusion", "lines"]
+    assert any("confusion was not drawn" in error for error in report["errors"])
+
+
+@pytest.mark.browser
+def test_a_request_that_leaves_the_site_is_seen_and_blocked(browser, copy):
+    path = copy / "book" / "intro.html"
+    edit(path, "</body>", '<img src="https://example.org/a.png" alt=""></body>')
+    with visit(browser, path) as seen:
+        assert seen.requests == ["https://example.org/a.png"]
+
+
+@pytest.mark.browser
+def test_the_figures_follow_light_and_dark(browser, page):
+    colour = """() => [...document.querySelectorAll('#lines text')]
+        .map(t => getComputedStyle(t).fill).filter(f => f.startsWith('rgb'))[0]"""
+    with visit(browser, page, theme="light") as seen:
+        draw_all(seen.page)
+        light = seen.page.evaluate(colour)
+        seen.page.evaluate("() => { document.documentElement.dataset.theme = 'dark' }")
+        seen.page.wait_for_function("light => (" + colour + ")() !== light", arg=light, timeout=5000)
+    with visit(browser, page, theme="dark") as seen:
+        draw_all(seen.page)
+        assert seen.page.evaluate(colour) != light
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["book/intro.html", "notebooks/figures.html"])
+def test_nothing_is_wider_than_a_telephone(browser, built, name):
+    with visit(browser, built / name, width=390, height=844) as seen:
+        draw_all(seen.page)
+        width = seen.page.evaluate("() => Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)")
+        assert width <= 390
+
+
+@pytest.mark.browser
+def test_far_figures_wait_until_they_are_near_or_the_page_is_printed(browser, page):
+    with visit(browser, page, height=300) as seen:
+        last = seen.page.locator("figure[data-figure=points]")
+        assert last.get_attribute("data-state") is None
+        seen.page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+        last.and_(seen.page.locator("[data-state=drawn]")).wait_for(state="attached", timeout=10_000)
+
+
+@pytest.mark.browser
+def test_a_drawn_figure_takes_the_room_that_was_kept_for_it(browser, page):
+    heights = "() => [...document.querySelectorAll('.sl-plot')].map(p => Math.round(p.getBoundingClientRect().height))"
+    with visit(browser, page, height=200) as seen:
+        before = seen.page.evaluate(heights)
+        draw_all(seen.page)
+        assert seen.page.evaluate(heights) == before
+
+
+@pytest.mark.browser
+def test_the_arrow_keys_move_the_slider_of_a_focused_figure(browser, page):
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        seen.page.focus("#lines")
+        seen.page.keyboard.press("ArrowRight")
+        seen.page.wait_for_function("() => document.getElementById('lines').layout.sliders[0].active === 1")
+        assert seen.page.evaluate("() => document.getElementById('lines').data[0].y[19]") == 38
+
+
+@pytest.mark.browser
+def test_hovering_a_point_shows_its_picture(browser, page):
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        seen.page.locator("#points").scroll_into_view_if_needed()
+        seen.page.locator("#points .points path").nth(2).hover(force=True)
+        image = seen.page.locator(".sl-hover img")
+        image.wait_for(state="visible", timeout=5000)
+        box, tile = image.bounding_box(), seen.page.locator(".sl-hover .sl-tile").bounding_box()
+        assert round(tile["x"] - box["x"]) == 2 * round(tile["width"])
+        assert not seen.errors
+
+
+@pytest.mark.browser
+def test_a_click_on_a_cell_opens_its_pictures_and_escape_closes_them(browser, page):
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        plot = seen.page.locator("#confusion .nsewdrag.drag")
+        plot.scroll_into_view_if_needed()
+        box = plot.bounding_box()
+        seen.page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"])
+        seen.page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 0.25 * box["height"])
+        panel = seen.page.locator(".sl-panel")
+        panel.wait_for(state="visible", timeout=5000)
+        assert panel.locator("img").count() == 3
+        assert "dog taken for cat" in panel.inner_text()
+        seen.page.focus("#confusion")
+        seen.page.keyboard.press("Escape")
+        panel.wait_for(state="hidden", timeout=5000)
+
+
+@pytest.mark.browser
+def test_the_pictures_of_a_cell_open_from_the_keyboard(browser, page):
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        seen.page.focus(".sl-cells select")
+        seen.page.locator(".sl-cells select").select_option("0,1")
+        panel = seen.page.locator(".sl-panel")
+        panel.wait_for(state="visible", timeout=5000)
+        assert panel.locator("img").evaluate_all("images => images.every(i => i.complete && i.naturalWidth === 32)")
+        seen.page.keyboard.press("Escape")
+        assert panel.is_hidden()
+
+
+CONTRAST = """() => [...document.querySelectorAll('.verdict')].map(badge => {
+  const channel = value => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const luminance = colour => { const [r, g, b] = colour.match(/\\d+/g).map(v => channel(+v));
+                                return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const style = getComputedStyle(badge);
+  const [low, high] = [luminance(style.color), luminance(style.backgroundColor)].sort((a, b) => a - b);
+  const sign = getComputedStyle(badge, '::before').content;
+  return {name: badge.className, ratio: (high + 0.05) / (low + 0.05), sign}; })"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_verdicts_are_readable_and_never_told_by_colour_alone(browser, built, theme):
+    with visit(browser, built / "book" / "intro.html", theme=theme) as seen:
+        badges = seen.page.evaluate(CONTRAST)
+    assert len(badges) == len(VERDICTS)
+    assert [badge for badge in badges if badge["ratio"] < 4.5] == []
+    assert len({badge["sign"] for badge in badges}) == len(VERDICTS)
+
+
+# ---- as text
+
+
+def test_the_small_site_has_no_problems(built):
+    assert site.check(built) == []
+
+
+def test_a_kernel_of_the_book_is_told_never_to_train(page):
+    assert "training is allowed: never" in page.read_text(encoding="utf-8")
+
+
+def test_every_figure_has_its_alternative_text_and_its_title_in_the_caption(page):
+    alts = re.findall(r'role="img" aria-label="([^"]+)"', page.read_text(encoding="utf-8"))
+    assert alts == [
+        "Two lines that rise, the second one faster.",
+        "Two classes; cats are more often right.",
+        "Four points.",
+    ]
+    assert "A finding that is long enough to wrap" in page.read_text(encoding="utf-8").split("<figcaption", 1)[1][:200]
+
+
+def test_formulas_are_mathml_and_no_tex_is_left_to_a_script(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<math") == text.count("</math>") >= 7
+    assert not re.search(r"<script[^>]*mathjax", text, re.IGNORECASE)
+    assert "𝟙" in text
+    assert re.search(r'href="#equation-gradient"', text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            'defer="defer" src="../_static/plotly.min.js',
+            'src="https://cdn.example.org/plotly.min.js',
+            "outside the site",
+        ),
+        ("_static/secondlook.js", "_static/other.js", "missing"),
+        ("_static/secondlook.js", "_static/doctools.js", "does not load secondlook.js"),
+        ('aria-label="Four points."', 'aria-label=""', "'points' has no alternative text"),
+        ('href="../book/intro.html"', 'href="../book/gone.html"', "gone.html, which is missing"),
+        ('href="#equation-gradient"', 'href="#equation-lost"', "a place that is not on that page"),
+        ("sprites/tiles.png", "sprites/gone.png", "its sprite sprites/gone.png is missing"),
+        ('id="points"', 'id="lines"', "stands 2 times"),
+        ('{"data":[{"colorscale"', '{data:[{"colorscale"', "'confusion' has no readable JSON"),
+        ("</body>", "x" * site.PAGE_LIMIT + "</body>", "bytes, more than"),
+    ],
+)
+def test_the_checker_names_what_is_wrong_with_a_page(copy, old, new, expected):
+    edit(copy / "notebooks" / "figures.html", old, new)
+    problems = site.check(copy)
+    assert any(expected in problem for problem in problems), problems
+
+
+def test_the_checker_sees_a_removed_script_and_a_font_from_elsewhere(copy):
+    (copy / "_static" / "secondlook.js").unlink()
+    with (copy / "_static" / "secondlook.css").open("a") as sheet:
+        sheet.write("@import url(https://fonts.example.org/a.css);")
+    problems = "\n".join(site.check(copy))
+    assert "secondlook.js" in problems
+    assert "fonts.example.org" in problems
+
+
+def test_the_command_says_where_the_site_is_or_fails(built, tmp_path, capsys):
+    assert site.main([str(built)]) == 0
+    assert capsys.readouterr().out.strip().endswith("index.html")
+    assert site.main([str(tmp_path)]) == 1
+    assert "make book" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "tex", [r"\frac{1", r"\nosuch x", r"\begin{nosuch}x\end{nosuch}", "a & b", r"\operatorname*{most}_i"]
+)
+def test_a_formula_that_cannot_be_drawn_is_named(tex):
+    with pytest.raises(FormulaError) as error:
+        mathml(tex)
+    assert repr(tex) in str(error.value)
+
+
+def test_letters_of_other_alphabets_are_letters():
+    assert "<mi>𝐱</mi>" in mathml(r"\mathbf{x}")
+    assert "<mi>𝜽</mi>" in mathml(r"\boldsymbol{\theta}")
+    assert 'mathvariant="normal"' in mathml(r"\mathrm{d}")
+
+
+def test_text_from_a_figure_cannot_end_its_script_or_add_a_tag():
+    figure = {
+        "data": [{"type": "bar", "name": "</script><b>"}],
+        "layout": {
+            "title": {"text": "<b>1</b> < 2<br><script>"},
+            "meta": {"secondlook": {"id": "a", "alt": '"x" < y'}},
+        },
+    }
+    text = figure_html(figure, "spare")
+    assert text.count("</script>") == 1
+    assert json.loads(re.search(r'json">(.*)</script>', text)[1])["data"] == figure["data"]
+    assert "<b>1</b> &lt; 2 &lt;script&gt;" in text
+    assert 'aria-label="&quot;x&quot; &lt; y"' in text
+
+
+def test_a_figure_without_alternative_text_warns_and_so_fails_the_build():
+    from secondlook.publish.render import MIME, PlotlyRenderer
+
+    said = []
+
+    class Renderer:
+        logger = type("Logger", (), {"warning": staticmethod(lambda message, **_: said.append(message))})
+
+        @staticmethod
+        def add_js_file(key, uri, kwargs): ...
+
+    data = type(
+        "Data",
+        (),
+        {"mime_type": MIME, "cell_index": 4, "output_index": 0, "line": 9, "content": {"data": [{}], "layout": {}}},
+    )
+    (node,) = PlotlyRenderer.handle_mime(Renderer, data, False)
+    assert 'id="figure-4-0"' in node.astext()
+    assert len(said) == 2
+    assert "secondlook.alt" in said[1]
+
+
+# ---- the real site, where it has been built
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not BUILT.is_dir(), reason="the book is not built (make book)")
+def test_the_built_book_is_whole(browser):
+    assert site.check(BUILT) == []
+    pages = [p for p in sorted(BUILT.rglob("*.html")) if "_static" not in p.parts and p.name != "genindex.html"]
+    assert set(EXPECTED) <= {p.relative_to(BUILT).as_posix() for p in pages}
+    for path in pages:
+        name = path.relative_to(BUILT).as_posix()
+        report = page_report(browser, path, expected=EXPECTED.get(name, ()))
+        wrong = {key: report[key] for key in ("failed", "idle", "requests", "errors") if report[key]}
+        assert not wrong, f"{name}: {wrong}"
