@@ -23,7 +23,7 @@ LOCAL = ("file:", "data:", "blob:", "about:")
 STATE = """() => [...document.querySelectorAll("figure.sl-figure")].map(figure => ({
   id: figure.dataset.figure,
   state: figure.dataset.state ?? "waiting",
-  marks: figure.querySelectorAll(".main-svg .plot *, .main-svg .pielayer *, canvas, .main-svg image").length,
+  marks: figure.querySelectorAll(".overplot :is(path, rect, circle, image, text), .pielayer path, canvas").length,
 }))"""
 CONTROLS = """id => {
   const layout = document.getElementById(id).layout;

@@ -5,8 +5,12 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 
+import numpy as np
+
 from secondlook.claims.judge import judge
 from secondlook.experiments import Execution, Outcome, load_or_produce
+from secondlook.figures.images import hover_sprite, sample_grid
+from secondlook.figures.tables import notice
 from secondlook.publish.parameters import check_values
 from secondlook.publish.parameters import seeds as seed_list
 from secondlook.recipe import Recipe
@@ -67,6 +71,59 @@ class Chapter:
         """Every claim's verdict, from the full records on real data alone, whatever the profile shown here."""
         return judge(self.report.name, Records(self.execution.records_dir))
 
+    def draw(self, figure, *arguments, records=None, **options):
+        """What `figure(*arguments, **options)` draws, or a notice of what is missing where there are no records.
+
+        `records` (a list, or a dictionary of lists) is what must not be empty: the first argument if not given.
+        """
+        if not (arguments[0] if records is None else records):
+            return notice(" ".join(self._missing_lines()) or "There are no records of this run in this profile.")
+        return figure(*arguments, **options)
+
+    def samples(self, **options):
+        """Some training images of every class, or a placeholder with the command that fetches them."""
+        from secondlook.data import DATA_SETS
+
+        known, images = DATA_SETS[self.data.name], self.images
+        pixels, labels = (images.x_train, images.y_train) if images else (None, None)
+        name = images.title if images else known.title
+        return sample_grid(pixels, labels, known.class_names, name, self.data.name, **options)
+
+    def confusion_images(self, records: list[Record], most: int = 9, tile: int = 32) -> dict | None:
+        """The images behind the cells of a confusion matrix, at most `most` a cell, as a figure's `click_sprite`.
+
+        None where the pixels are not at hand or no record keeps its predictions.
+        """
+        kept = [r for r in records if "predictions" in r.arrays]
+        if self.images is None or not kept or self.images.digest != kept[0].provenance["data_digest"]:
+            return None
+        labels, predictions = kept[0].arrays["labels"], kept[0].arrays["predictions"]
+        chosen, cells = [], {}
+        for true in range(labels.max() + 1):
+            for said in range(labels.max() + 1):
+                found = np.flatnonzero((labels == true) & (predictions == said))[:most]
+                if len(found):
+                    cells[f"{true},{said}"] = list(range(len(chosen), len(chosen) + len(found)))
+                    chosen += found.tolist()
+        return {**hover_sprite(self.images.x_test[chosen]), "cells": cells}
+
+    def provenance(self) -> str:
+        """Where the numbers of this page come from, as text that changes only when they do."""
+        kept = list(self._by_id.values())
+        digests = sorted({r.provenance["data_digest"][:12] for r in kept})
+        seeds = sorted({r.recipe.seed for r in kept})
+        diverged = sum(r.status == "diverged" for r in kept)
+        return "\n".join(
+            [
+                f"records   {len(kept)}, of them {diverged} diverged",
+                f"seeds     {', '.join(map(str, seeds))}",
+                f"data      {', '.join(sorted({r.data_name for r in kept}))}, digest {', '.join(digests)}",
+                f"commit    {', '.join(sorted({str(r.provenance['commit'])[:12] for r in kept}))}",
+                f"device    {', '.join(sorted({r.provenance['device'] for r in kept}))}",
+                f"torch     {', '.join(sorted({r.provenance['versions']['torch'] for r in kept}))}",
+            ]
+        )
+
     def __repr__(self) -> str:
         return "\n".join([self._said(), *self._missing_lines()])
 
@@ -92,7 +149,7 @@ class Chapter:
         some = ", ".join(runs[:4]) + (f" and {len(runs) - 4} more" if len(runs) > 4 else "")
         reason = self.outcome.reason or self.custom.reason
         command = f"secondlook train {self.report.name} --profile {self.profile}"
-        return [f"{len(self.missing)} records are missing ({some}): {reason}. This makes them: {command}"]
+        return [f"{len(self.missing)} records are missing ({some}): {reason}. This makes them: `{command}`"]
 
 
 def open_chapter(
@@ -110,15 +167,15 @@ def open_chapter(
 ) -> Chapter:
     """The chapter of report `name`: its records loaded, what is missing trained if it fits `max_minutes`.
 
-    `seeds` is "" (as the report), "0-4" or "0,2"; an empty folder is the project's own. Overrides that are "" or -1 are
+    `seeds` is "" (as the report), "0-4" or "0,2"; an empty folder is the project's own; `runs/` lies beside
+    `records_dir`. Overrides that are "" or -1 are
     as the report; any other makes a `custom` run beside the report's. Raises RecipeError for a bad value.
     """
     report = read(name)
     given = {"profile": profile, "variant": variant, "seeds": seeds, "train": train, "device": device}
     check_values({**given, "max_minutes": max_minutes}, report=name)
-    execution = Execution(
-        data_dir=Path(data_dir or ROOT / "data"), records_dir=Path(records_dir or ROOT / "records"), device=device
-    )
+    records = Path(records_dir or ROOT / "records").absolute()
+    execution = Execution(Path(data_dir or ROOT / "data"), records, records.parent / "runs", device)
     execution.progress = _progress()
     plans = report.plans(profile=profile, seeds=seed_list(seeds))
     changed = {k: v for k, v in overrides.items() if v not in ("", -1)}

@@ -168,11 +168,12 @@ def _test(recipe: Recipe, member: Member, images: Images) -> tuple[dict, dict]:
     predictions = scores.argmax(1)
     right = predictions == labels
     metrics = {"test_accuracy": float(right.mean())}
-    if len(labels) > SMALL:
-        small = right[hash_draws(DRAWS, SMALL, len(labels))].mean(1)
+    if len(labels) > 1:
+        size = min(SMALL, len(labels) // 2)
+        small = right[hash_draws(DRAWS, size, len(labels))].mean(1)
         metrics["test_accuracy_small"] = float(small.mean())
         metrics["small_draws"] = {"mean": small.mean(), "sd": small.std(ddof=1), "low": np.quantile(small, 0.025),
-                                  "high": np.quantile(small, 0.975), "size": SMALL, "draws": DRAWS}  # fmt: skip
+                                  "high": np.quantile(small, 0.975), "size": size, "draws": DRAWS}  # fmt: skip
         metrics["small_draws"] = {k: _rounded(float(v)) for k, v in metrics["small_draws"].items()}
     arrays = {}
     if recipe.keep != "metrics":

@@ -13,8 +13,8 @@ from sphinx.util.math import get_node_equation_number
 ENVIRONMENTS = ("cases", "align*", "split", "gather*", "matrix", "pmatrix", "bmatrix", "vmatrix", "array", "substack")
 # The numbering is Sphinx's, so environments that would number again become those that do not.
 RENAMED = {"aligned": "split", "align": "align*", "equation": "split", "equation*": "split", "gather": "gather*"}
-ARG_LIMITS = re.compile(r"\\operatorname\*\{arg\s*(?:\\,)?\s*(max|min)\}")
-LIMITS = ("max", "min", "sup", "inf", "lim")
+ARG_LIMITS = re.compile(r"\\operatorname\*\{arg\s*(?:\\,)?\s*(max|min)\}|\\arg\s*(?:\\,)?\s*\\(max|min)")
+LIMITS = ("max", "min", "sup", "inf", "lim", "arg\u2009max", "arg\u2009min")
 # Browsers know no mathvariant but "normal": the letters themselves must be bold, script or double-struck.
 ALPHABETS = {
     "bold": "BOLD",
@@ -45,6 +45,7 @@ def mathml(tex: str, display: bool = False) -> str:
         raise _refused(tex, f"{type(error).__name__} {error}".strip()) from error
     for part in element.iter():
         part.text = html.unescape(part.text or "")
+    for part in element.iter():
         if part.tag != "mtext" and (part.text.startswith("\\") or part.text == "&"):
             raise _refused(tex, f"{part.text!r} is unknown, or out of place")
         _for_browsers(part, display)
@@ -71,7 +72,8 @@ def _plain(tex: str) -> str:
     """TeX in the words latex2mathml understands; what it would pass over in silence is refused."""
     if re.sub(r"\\[{}]", "", tex).count("{") != re.sub(r"\\[{}]", "", tex).count("}"):
         raise _refused(tex, "its braces do not match")
-    tex = ARG_LIMITS.sub(r"\\arg\1", tex)
+    tex = ARG_LIMITS.sub(lambda m: f"\\arg{m[1] or m[2]}", tex)
+    tex = re.sub(r"\\mathrm\{(\w)\}", r"\\text{\1}", tex)  # a single upright letter would come out italic
     if r"\operatorname*" in tex:
         raise _refused(tex, r"of \operatorname* only arg max and arg min are known")
     tex = re.sub(r"\\(begin|end)\{(\w+\*?)\}", lambda m: f"\\{m[1]}{{{RENAMED.get(m[2], m[2])}}}", tex)
@@ -89,6 +91,10 @@ def _for_browsers(part, display: bool) -> None:
         part.text = "".join(_letter(letter, alphabet) for letter in part.text)
     if display and part.tag == "msub" and part[0].tag == "mo" and part[0].text in LIMITS:
         part.tag = "munder"
+    if part.tag == "mi" and part.text in ("±", "∓"):
+        part.tag = "mo"
+    if part.tag == "mo" and part.text in ("|", "‖") and "stretchy" not in part.attrib:
+        part.attrib |= {"stretchy": "false", "lspace": "0", "rspace": "0"}  # a norm's two bars are of one height
     if part.tag == "mtable":
         close = part.get("columnspacing", "").startswith("0em")
         for cell in part.iter("mtd"):

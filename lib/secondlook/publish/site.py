@@ -82,14 +82,14 @@ def check(html_dir: str | Path) -> list[str]:
     pages = {path: Page(path) for path in paths}
     problems = []
     for page in pages.values():
-        found = [*_loads(page), *_links(page, pages), *_figures(page, root)]
+        found = [*_missing(page.path, page.loads), *_links(page, pages), *_figures(page, root)]
         size = page.path.stat().st_size
         if size > PAGE_LIMIT:
             found.append(f"the page has {size:,} bytes, more than {PAGE_LIMIT:,}; give its figures smaller arrays")
         problems += [f"{page.path.relative_to(root)}: {problem}" for problem in found]
     for sheet in sorted(root.rglob("*.css")):
-        outside = [a for a in CSS_ADDRESS.findall(sheet.read_text(encoding="utf-8")) if _is_outside(a)]
-        problems += [f"{sheet.relative_to(root)}: loads {address} from outside the site" for address in outside]
+        addresses = CSS_ADDRESS.findall(sheet.read_text(encoding="utf-8"))
+        problems += [f"{sheet.relative_to(root)}: {problem}" for problem in _missing(sheet, addresses)]
     return problems
 
 
@@ -98,12 +98,13 @@ def _is_outside(address: str) -> bool:
     return parts.scheme not in ("", "data") or bool(parts.netloc)
 
 
-def _loads(page: Page) -> list[str]:
+def _missing(path: Path, addresses: list[str]) -> list[str]:
+    """Of what the file at `path` loads, what is not in the site."""
     problems = []
-    for address in page.loads:
+    for address in addresses:
         if _is_outside(address):
             problems.append(f"loads {address} from outside the site")
-        elif not address.startswith(("data:", "#")) and not _target(page.path, address).is_file():
+        elif not address.startswith(("data:", "#")) and not _target(path, address).is_file():
             problems.append(f"loads {address}, which is missing")
     return problems
 

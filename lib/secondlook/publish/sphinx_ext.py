@@ -2,8 +2,9 @@
 
 import json
 import os
-from importlib import import_module
+import shutil
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from secondlook.publish import math
@@ -21,30 +22,25 @@ def setup(app) -> dict:
 
 
 def make_assets(app, config) -> None:
-    """Writes Plotly's script and the two templates, and names the folder to Sphinx and to the notebooks.
+    """Writes Plotly's script, the two templates and a font for formulas; names the folder to Sphinx and to notebooks.
 
     A notebook may leave sprites in `$SECONDLOOK_ASSETS/sprites/`: they are copied to the site after it has run, and
     a figure names one by its path below that folder.
     """
     from plotly.offline import get_plotlyjs
 
+    from secondlook.figures import template
+
     folder = Path(app.srcdir, ASSETS)
     (folder / "sprites").mkdir(parents=True, exist_ok=True)
     os.environ["SECONDLOOK_ASSETS"] = str(folder)
     _write(folder / "plotly.min.js", get_plotlyjs())
-    templates = json.dumps(figure_templates(), separators=(",", ":"))
+    templates = json.dumps({"light": template.LIGHT, "dark": template.DARK}, separators=(",", ":"))
     _write(folder / "secondlook-templates.js", f"window.secondlookTemplates = {templates};\n")
+    # Where a system has no font for formulas, their braces do not grow: DejaVu Serif has what this takes.
+    fonts = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
+    shutil.copyfile(fonts / "DejaVuSerif.ttf", folder / "math.ttf")
     config.html_static_path.append(str(folder))
-
-
-def figure_templates() -> dict:
-    """The templates of the figures, as plain dicts: {"light": …, "dark": …}."""
-    try:
-        template = import_module("secondlook.figures.template")
-    except ModuleNotFoundError:
-        templates = import_module("plotly.io").templates
-        return {"light": templates["plotly_white"].to_plotly_json(), "dark": templates["plotly_dark"].to_plotly_json()}
-    return {"light": template.LIGHT, "dark": template.DARK}
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,261 @@
+/* Draws the figures of a page from the JSON that stands beside each of them.
+   Nothing is requested from anywhere: Plotly, the templates and this script are files of the site, and pictures are
+   tiles of one image, a sprite. Pages work when they are opened from a disk. */
+(() => {
+  "use strict";
+
+  const folder = new URL(".", document.currentScript.src);
+  const NARROW = 560; // pixels; below, the legend goes under the plot and the margins close up
+  const LEAST = 220; // pixels of height a plot keeps on a narrow page
+  const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const figures = new Map(); // id -> {element, plot, layout, extras, promise, narrow}
+
+  const theme = () => (document.documentElement.dataset.theme === "dark" ? "dark" : "light");
+  const template = () => window.secondlookTemplates[theme()];
+  const make = (tag, className, text) => {
+    const element = document.createElement(tag);
+    if (className) element.className = className;
+    if (text) element.textContent = text;
+    return element;
+  };
+
+  /* ---- drawing ---- */
+
+  function draw(figure) {
+    figure.promise ??= drawNow(figure).then(
+      () => (figure.element.dataset.state = "drawn"),
+      (error) => {
+        figure.element.dataset.state = "failed";
+        figure.plot.textContent = "This figure could not be drawn.";
+        console.error(`figure ${figure.plot.id} was not drawn:`, error);
+      },
+    );
+    return figure.promise;
+  }
+
+  async function drawNow(figure) {
+    const { data, layout, frames } = JSON.parse(figure.element.querySelector("script").textContent);
+    if (!data.length) throw new Error("it has no traces");
+    Object.assign(figure, { layout: structuredClone(layout), extras: layout.meta?.secondlook ?? {} });
+    figure.narrow = figure.plot.clientWidth < NARROW;
+    for (const [key, value] of Object.entries(shape(figure))) set(layout, key, value);
+    delete layout.width;
+    await Plotly.newPlot(figure.plot, { data, layout: { ...layout, template: template(), autosize: true }, frames, config: CONFIG });
+    figure.plot.style.minHeight = "";
+    figure.plot.on("plotly_afterplot", () => moveTitle(figure));
+    figure.plot.addEventListener("keydown", (event) => onKey(figure, event));
+    if (figure.extras.hover_sprite) hoverTiles(figure, figure.extras.hover_sprite);
+    if (figure.extras.click_sprite) clickTiles(figure, figure.extras.click_sprite);
+    await grow(figure);
+    new ResizeObserver(() => reshape(figure)).observe(figure.plot);
+  }
+
+  /* On a telephone a long legend takes its room from the plot: gives it back. */
+  async function grow({ plot, layout, narrow }) {
+    const missing = narrow ? LEAST - plot._fullLayout._size.h : 0;
+    if (missing > 0) await Plotly.relayout(plot, "height", (layout.height ?? 450) + missing);
+  }
+
+  /* A control may set a title; it belongs in the caption, where it wraps. */
+  function moveTitle(figure) {
+    const text = figure.plot.layout.title?.text;
+    if (!text) return;
+    figure.element.querySelector("figcaption").textContent = text.replace(/<[^>]*>/g, " ");
+    Plotly.relayout(figure.plot, "title.text", "");
+  }
+
+  /* ---- light and dark, narrow and wide ---- */
+
+  /* The part of a layout that depends on the width, as {"margin.l": …}; wide is what the figure's author set. */
+  function shape({ layout, narrow }) {
+    const margin = layout.margin ?? {};
+    const legend = layout.legend ?? {};
+    // A slider stands where a legend below would be; a menu or ticks on top leave no room above.
+    const above = layout.sliders?.length > 0 && !layout.updatemenus?.length && layout.xaxis?.side !== "top";
+    const place = (key, top, bottom) => (narrow ? (above ? top : bottom) : legend[key] ?? (above ? top : null));
+    const changes = {
+      "margin.l": narrow && margin.l > 44 ? 44 : margin.l ?? null,
+      "margin.r": narrow && margin.r > 12 ? 12 : margin.r ?? null,
+      "legend.orientation": narrow || above ? "h" : legend.orientation ?? null,
+      "legend.x": narrow ? 0 : legend.x ?? null,
+      "legend.xanchor": narrow ? "left" : legend.xanchor ?? null,
+      "legend.y": place("y", 1.02, -0.2),
+      "legend.yanchor": place("yanchor", "bottom", "top"),
+      height: layout.height ?? null,
+    };
+    (layout.sliders ?? []).forEach((slider, i) => {
+      if (slider.x || slider.len) {
+        changes[`sliders[${i}].x`] = narrow ? 0 : slider.x ?? null;
+        changes[`sliders[${i}].len`] = narrow ? 1 : slider.len ?? null;
+      }
+    });
+    if (layout.updatemenus?.length === 1) {
+      const [menu] = layout.updatemenus; // from the right edge it reaches over the labels of the axis, not off the page
+      changes["updatemenus[0].x"] = narrow ? 1 : menu.x ?? null;
+      changes["updatemenus[0].xanchor"] = narrow ? "right" : menu.xanchor ?? null;
+    }
+    return changes;
+  }
+
+  function reshape(figure) {
+    const narrow = figure.plot.clientWidth < NARROW;
+    if (narrow === figure.narrow || !figure.plot.clientWidth) return;
+    figure.narrow = narrow;
+    Plotly.relayout(figure.plot, shape(figure)).then(() => grow(figure));
+  }
+
+  function set(object, path, value) {
+    if (value === null) return;
+    const keys = path.match(/[^.[\]]+/g);
+    const last = keys.pop();
+    keys.reduce((inner, key) => (inner[key] ??= {}), object)[last] = value;
+  }
+
+  function recolour() {
+    const drawn = [...figures.values()].filter((figure) => figure.element.dataset.state === "drawn");
+    return Promise.all(drawn.map((figure) => Plotly.relayout(figure.plot, { template: template() })));
+  }
+
+  /* ---- sliders and menus from the keyboard ---- */
+
+  /* Chooses a step of a slider or a button of a menu, as a click would. */
+  async function choose(id, kind, index, step) {
+    const { plot, element } = figures.get(id);
+    const control = plot.layout[kind][index];
+    const option = (kind === "sliders" ? control.steps : control.buttons)[step];
+    await Plotly.relayout(plot, `${kind}[${index}].active`, step);
+    if (option.method && option.method !== "skip") await Plotly[option.method](plot, ...structuredClone(option.args));
+    element.querySelector("[aria-live]").textContent = option.label ?? "";
+  }
+
+  function onKey(figure, event) {
+    const [kind, by] = {
+      ArrowLeft: ["sliders", -1],
+      ArrowRight: ["sliders", 1],
+      ArrowUp: ["updatemenus", -1],
+      ArrowDown: ["updatemenus", 1],
+    }[event.key] ?? [];
+    const control = kind && event.target === figure.plot && figure.plot.layout[kind]?.[0];
+    if (!control) return;
+    event.preventDefault();
+    const count = (kind === "sliders" ? control.steps : control.buttons).length;
+    const step = Math.min(Math.max((control.active ?? 0) + by, 0), count - 1);
+    choose(figure.plot.id, kind, 0, step);
+  }
+
+  /* ---- pictures: a tile at the cursor, and the tiles behind a cell ---- */
+
+  function tile(sprite, index) {
+    const scale = sprite.scale ?? Math.max(1, Math.round(64 / sprite.tile));
+    const element = make("span", "sl-tile");
+    const size = sprite.tile * scale;
+    const [column, row] = [index % sprite.columns, Math.floor(index / sprite.columns)];
+    element.style.cssText = `width:${size}px;height:${size}px`;
+    const image = make("img");
+    image.alt = "";
+    image.src = new URL(sprite.src, folder).href;
+    image.style.cssText = `width:${sprite.columns * size}px;transform:translate(${-column * size}px,${-row * size}px)`;
+    element.append(image);
+    return element;
+  }
+
+  const isTile = (index) => Number.isInteger(index) && index >= 0;
+
+  function hoverTiles(figure, sprite) {
+    if (!sprite.src) return;
+    const box = make("div", "sl-hover");
+    box.setAttribute("aria-hidden", "true");
+    box.hidden = true;
+    document.body.append(box);
+    figure.plot.on("plotly_hover", ({ points, event }) => {
+      const data = [points[0].customdata].flat(Infinity)[0];
+      box.hidden = !isTile(data);
+      if (box.hidden) return;
+      box.replaceChildren(tile(sprite, data));
+      const { clientX: x, clientY: y } = event;
+      box.style.left = `${Math.max(4, x + 20 + box.offsetWidth < innerWidth ? x + 20 : x - 20 - box.offsetWidth)}px`;
+      box.style.top = `${Math.max(4, y - 12 - box.offsetHeight)}px`;
+    });
+    figure.plot.on("plotly_unhover", () => (box.hidden = true));
+    addEventListener("scroll", () => (box.hidden = true), { passive: true });
+  }
+
+  function clickTiles(figure, sprite) {
+    const panel = make("div", "sl-panel");
+    panel.setAttribute("role", "region");
+    panel.setAttribute("aria-live", "polite");
+    panel.hidden = true;
+    const select = make("select");
+    const label = make("label", "sl-cells", "The images of a cell ");
+    label.append(select);
+    fillCells(figure, select, sprite);
+    const close = () => {
+      panel.hidden = true;
+      select.value = "";
+    };
+    const open = (cell) => {
+      if (!sprite.cells[cell]) return;
+      select.value = cell;
+      fillPanel(panel, nameOf(figure, cell), sprite, sprite.cells[cell], close);
+    };
+    figure.plot.on("plotly_click", ({ points }) => open([points[0].pointIndex ?? points[0].pointNumber].flat().join(",")));
+    select.addEventListener("change", () => (select.value ? open(select.value) : close()));
+    figure.element.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || panel.hidden) return;
+      if (panel.contains(document.activeElement)) select.focus();
+      close();
+    });
+    figure.plot.after(label, panel);
+  }
+
+  function fillCells(figure, select, sprite) {
+    select.append(new Option("choose one", ""));
+    for (const [cell, indexes] of Object.entries(sprite.cells)) {
+      if (indexes.length) select.append(new Option(`${nameOf(figure, cell)} (${indexes.length})`, cell));
+    }
+  }
+
+  function nameOf(figure, cell) {
+    const [row, column] = cell.split(",").map(Number);
+    const trace = figure.plot.data.find((candidate) => candidate.type === "heatmap") ?? {};
+    return `${trace.y?.[row] ?? row} taken for ${trace.x?.[column] ?? column}`;
+  }
+
+  function fillPanel(panel, name, sprite, indexes, close) {
+    const button = make("button", "sl-close", "×");
+    button.setAttribute("aria-label", "Close");
+    button.addEventListener("click", close);
+    const tiles = make("div", "sl-tiles");
+    if (sprite.src) tiles.append(...indexes.map((index) => tile(sprite, index)));
+    else tiles.append("The images are shown where the data set is present when the book is built: make data, then make book.");
+    panel.setAttribute("aria-label", name);
+    panel.replaceChildren(make("strong", "", name), button, tiles);
+    panel.hidden = false;
+  }
+
+  /* ---- the page ---- */
+
+  function start() {
+    for (const element of document.querySelectorAll("figure.sl-figure")) {
+      const plot = element.querySelector(".sl-plot");
+      figures.set(plot.id, { element, plot });
+    }
+    const near = new IntersectionObserver(
+      (entries) => {
+        for (const entry of entries.filter((seen) => seen.isIntersecting)) {
+          near.unobserve(entry.target);
+          draw(figures.get(entry.target.id));
+        }
+      },
+      { rootMargin: "600px 0px" },
+    );
+    for (const { plot } of figures.values()) near.observe(plot);
+    new MutationObserver(recolour).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    addEventListener("beforeprint", drawAll);
+  }
+
+  const drawAll = () => Promise.all([...figures.values()].map(draw));
+
+  window.secondlook = { drawAll, choose };
+  start();
+})();

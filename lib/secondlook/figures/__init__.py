@@ -1,0 +1,42 @@
+"""Interactive figures and tables, each a pure function of records."""
+
+from secondlook.figures.bars import comparison
+from secondlook.figures.confusion import confusion, confusion_difference, top_confusions
+from secondlook.figures.curves import learning_curves, loss_curves
+from secondlook.figures.grid import combinations
+from secondlook.figures.images import hover_sprite, sample_grid, sprite
+from secondlook.figures.published import Row, published_against_measured, small_test_draws
+from secondlook.figures.roc import roc
+from secondlook.figures.scoreboard import scoreboard
+from secondlook.figures.sweep import sweep
+from secondlook.figures.tables import notice, published_table, table, verdicts
+from secondlook.figures.template import DARK, LIGHT, finish
+from secondlook.figures.templates import template_measures, templates
+
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Row",
+    "combinations",
+    "comparison",
+    "confusion",
+    "confusion_difference",
+    "finish",
+    "hover_sprite",
+    "learning_curves",
+    "loss_curves",
+    "notice",
+    "published_against_measured",
+    "published_table",
+    "roc",
+    "sample_grid",
+    "scoreboard",
+    "small_test_draws",
+    "sprite",
+    "sweep",
+    "table",
+    "template_measures",
+    "templates",
+    "top_confusions",
+    "verdicts",
+]

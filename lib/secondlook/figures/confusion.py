@@ -1,0 +1,121 @@
+"""What is taken for what: confusion matrices, their difference, and the most frequent mistakes."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from secondlook.evaluation import metrics
+from secondlook.figures.template import MEASURED, finish, views
+from secondlook.figures.values import caption, class_names, mean_interval, needed, percent, sentence
+from secondlook.record import Record
+
+MOST = 30  # classes up to which there is room for a view of the columns, and, up to half of it, for numbers in cells
+
+
+def confusion(records: Record | list[Record], click_sprite: dict | None = None, id: str = "confusion") -> go.Figure:
+    """Labels down, predictions across, as images, as a share of each label (rows) and of each prediction (columns).
+
+    Several seeds are averaged. `click_sprite` declares the images behind cells: {"src": data-URI or "", "columns": n,
+    "tile": pixels, "cells": {"row,column": [tiles]}}. Raises ValueError for a record without predictions.
+    """
+    records = needed(records, "a confusion matrix")
+    names = class_names(records[0])
+    counts = matrices(records).mean(0)
+    rows, columns = _shares(counts, 1), _shares(counts, 0)
+    told = [("images", counts, ".0f"), ("% of the label (rows)", 100 * rows, ".1f")]
+    if len(names) <= MOST:
+        told.append(("% of the prediction (columns)", 100 * columns, ".1f"))
+    figure = go.Figure()
+    totals = np.rint(np.broadcast_to(counts.sum(1, keepdims=True), counts.shape))
+    both = np.stack([np.rint(counts), totals], -1).astype(int) if len(names) <= MOST else np.rint(counts).astype(int)
+    hover = "%{customdata[0]} of %{customdata[1]} %{y} images" if len(names) <= MOST else "%{customdata} %{y} images"
+    for view, (label, values, digits) in enumerate(told):
+        _heat(figure, values, names, customdata=both, visible=view == 0, texttemplate=_cells(names, digits),
+              hovertemplate=f"{hover} called %{{x}}<br>{label}: %{{z:{digits}}}<extra></extra>")  # fmt: skip
+    figure.update_layout(updatemenus=[views(range(len(told)), [t[0] for t in told])])
+    right = np.diag(rows)
+    best, worst = int(right.argmax()), int(right.argmin())
+    title = f"{sentence(names[best])} is recognised most often, in {percent(right[best], 0)} of its images, "
+    title += f"{names[worst]} least, in {percent(right[worst], 0)}"
+    alt = f"Confusion matrix of {len(names)} classes, labels down and predictions across. {title}. {_mistake(rows, names)}."
+    note = "mean" if len(records) > 1 else ""
+    return finish(figure, id, title, alt, caption(records, note), 560, click_sprite=click_sprite)
+
+
+def confusion_difference(a: Record | list[Record], b: Record | list[Record], labels: tuple[str, str],
+                         id: str = "confusion-difference") -> go.Figure:  # fmt: skip
+    """How b differs from a, cell by cell, in points of the label's images; `labels` name the two.
+
+    Raises ValueError where the two do not tell the same classes apart.
+    """
+    a, b = needed(a, labels[0]), needed(b, labels[1])
+    names = class_names(a[0])
+    if names != class_names(b[0]):
+        raise ValueError(f"{labels[0]} and {labels[1]} tell different classes apart; compare records of one task")
+    change = 100 * (_shares(matrices(b).mean(0), 1) - _shares(matrices(a).mean(0), 1))
+    figure = go.Figure()
+    _heat(figure, change, names, zmid=0, texttemplate=_cells(names, "+.1f"),
+          hovertemplate="%{y} called %{x}: %{z:+.1f} points<extra></extra>")  # fmt: skip
+    gain = np.diag(change)
+    k = int(np.abs(gain).argmax())
+    better, worse = int((gain > 0).sum()), int((gain < 0).sum())
+    title = f"{sentence(labels[1])} recognises {better} classes more often and {worse} less often than {labels[0]}; "
+    title += f"{names[k]} changes most, by {gain[k]:+.1f} points"
+    alt = f"Difference of two confusion matrices, {labels[1]} minus {labels[0]}, in points of each label. {title}."
+    return finish(figure, id, title, alt, caption([*a, *b]), 560)
+
+
+def top_confusions(records: Record | list[Record], count: int = 10, id: str = "top-confusions") -> go.Figure:
+    """The most frequent mistakes, as a share of the label's images: the mean over seeds with its 95 % interval."""
+    records = needed(records, "the most frequent mistakes")
+    names = class_names(records[0])
+    shares = np.stack([_shares(m, 1) for m in matrices(records)])
+    mean = shares.mean(0)
+    np.fill_diagonal(mean, -1)
+    order = np.argsort(-mean, axis=None, kind="stable")[: min(count, mean.size - len(names))]
+    pairs = [divmod(int(i), len(names)) for i in order]
+    found = [mean_interval(shares[:, i, j]) for i, j in pairs]
+    figure = go.Figure(
+        go.Bar(x=np.array([m for m, _ in found]), y=[f"{names[i]} → {names[j]}" for i, j in pairs], orientation="h",
+               marker_color=MEASURED, error_x={"array": np.array([h for _, h in found]), "thickness": 1.5},
+               hovertemplate="%{y}: %{x:.1%} of its images<extra></extra>")
+    )  # fmt: skip
+    figure.update_xaxes(title="share of the label's images", tickformat=".0%")
+    figure.update_yaxes(autorange="reversed")
+    title = sentence(_mistake(mean, names))
+    alt = f"Bar chart of the {len(pairs)} most frequent mistakes, label → prediction. {title}."
+    return finish(figure, id, title, alt, caption(records), 130 + 30 * len(pairs))
+
+
+def matrices(records: list[Record]) -> np.ndarray:
+    """Confusion counts of each record, (records, classes, classes). Raises ValueError for one without predictions."""
+    found = []
+    for r in records:
+        if "predictions" not in r.arrays or "labels" not in r.arrays:
+            raise ValueError(f"the record of {r.recipe} keeps no predictions; its run needs keep = 'predictions'")
+        found.append(metrics.confusion(r.arrays["labels"], r.arrays["predictions"], len(class_names(r))))
+    return np.stack(found)
+
+
+def _shares(counts: np.ndarray, axis: int) -> np.ndarray:
+    return counts / np.maximum(counts.sum(axis, keepdims=True), 1)
+
+
+def _cells(names, digits: str) -> str | None:
+    return f"%{{z:{digits}}}" if 2 * len(names) <= MOST else None
+
+
+def _heat(figure: go.Figure, values: np.ndarray, names: tuple[str, ...], **more) -> None:
+    figure.add_heatmap(
+        z=values, x=list(names), y=list(names), xgap=1, ygap=1, textfont_size=10, showscale=False, **more
+    )
+    figure.update_xaxes(
+        title="predicted", side="bottom", tickangle=-45, constrain="domain", showgrid=False, type="category"
+    )
+    figure.update_yaxes(title="label", autorange="reversed", showgrid=False, type="category")
+
+
+def _mistake(rows: np.ndarray, names: tuple[str, ...]) -> str:
+    off = rows.copy()
+    np.fill_diagonal(off, -1)
+    i, j = np.unravel_index(off.argmax(), off.shape)
+    return f"{names[i]} called {names[j]} is the most frequent mistake: {percent(off[i, j])} of its images"

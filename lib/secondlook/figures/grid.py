@@ -1,0 +1,130 @@
+"""A grid of settings: what every combination reaches, with each seed."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from secondlook.figures.template import MEASURED, PUBLISHED, QUIET, faded, finish, views
+from secondlook.figures.values import (
+    caption,
+    class_names,
+    counted,
+    flat,
+    joined,
+    mean_interval,
+    number_of,
+    numbers,
+    percent,
+    printed,
+    short,
+    words,
+)
+from secondlook.record import Record
+from secondlook.reports import Published
+
+METRICS = ("validation_accuracy", "train_accuracy", "test_accuracy")
+
+
+def combinations(
+    records_by_run: dict[str, list[Record]],
+    winner: str = "",
+    published: dict[str, Published] | None = None,
+    metrics: tuple[str, ...] = METRICS,
+    id: str = "combinations",
+) -> go.Figure:
+    """The accuracy of every combination: each seed a dot, the mean with its 95 % interval, diverged seeds crossed.
+
+    `records_by_run` in the order to show; `winner` is the run published as the best, `published` its printed numbers by
+    metric. A menu chooses the metric. A winner without records is not marked.
+    """
+    everything, published = flat(records_by_run, "the grid"), published or {}
+    runs = list(records_by_run)
+    winner = winner if winner in runs else ""
+    metrics = tuple(m for m in metrics if all(m in r.metrics for r in everything))
+    if not metrics:
+        raise ValueError(f"the records hold none of {joined(METRICS)}")
+    figure, owners = go.Figure(), []
+    for view, metric in enumerate(metrics):
+        before = len(figure.data)
+        _seeds(figure, records_by_run, metric)
+        _means(figure, records_by_run, metric)
+        if winner and metric in published:
+            _winner(figure, runs.index(winner), published[metric])
+        figure.update_traces(visible=view == 0, selector=lambda t, b=before: t in figure.data[b:])
+        owners += [view] * (len(figure.data) - before)
+    chance = 1 / len(class_names(everything[0]))
+    figure.add_scatter(x=[chance] * 2, y=[-0.5, len(runs) - 0.5], mode="lines", name="chance", hoverinfo="skip",
+                       line={"color": QUIET, "dash": "dash", "width": 1.5})  # fmt: skip
+    owners.append(-1)
+    layouts = [{"xaxis.title.text": words(m)} for m in metrics]
+    figure.update_layout(
+        updatemenus=[views(owners, [words(m) for m in metrics], layouts)], xaxis_title=words(metrics[0])
+    )
+    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
+    ticks = [f"{run}<br><sub>{settings(records[0], brief=True)}</sub>" for run, records in records_by_run.items()]
+    figure.update_yaxes(tickvals=list(range(len(runs))), ticktext=ticks, range=[len(runs) - 0.5, -0.5], zeroline=False)
+    title = _finding(records_by_run, metrics[0], winner)
+    alt = f"Dot plot of {words(metrics[0])} for {joined(runs)}, a dot a seed, with 95 % intervals. {title}."
+    return finish(figure, id, title, alt, caption(everything, "rate, λ, penalty, batch"), 150 + 50 * len(runs))
+
+
+def settings(record: Record, brief: bool = False) -> str:
+    """Rate, λ, penalty and batch size of a linear run, as a line; without their names where it has to be brief."""
+    s = record.recipe.settings
+    rule = s.penalty.upper() if s.penalty != "none" else "no penalty"
+    names = ("", "", "") if brief else ("rate ", "λ ", "batch ")
+    values = (short(s.learning_rate), short(s.strength), s.batch_size)
+    rate, strength, batch = (f"{name}{value}" for name, value in zip(names, values))
+    return ", ".join([rate, strength, rule, batch])
+
+
+def _seeds(figure: go.Figure, records_by_run: dict, metric: str) -> None:
+    for status, symbol, colour, name in (
+        ("finished", "circle", faded(MEASURED, 0.45), "a seed"),
+        ("diverged", "x", QUIET, "a diverged seed"),
+    ):
+        rows = [(k, r) for k, records in enumerate(records_by_run.values()) for r in records if r.status == status]
+        if not rows:
+            continue
+        offsets = [0.18 + 0.025 * (i % 4) for i in range(len(rows))]  # below the mean, spread so that dots stay apart
+        texts = [f"{r.recipe.run}, seed {r.recipe.seed}<br>{settings(r)}" for _, r in rows]
+        figure.add_scatter(
+            x=numbers([r for _, r in rows], metric),
+            y=np.array([k for k, _ in rows]) + offsets,
+            text=texts,
+            mode="markers",
+            marker={"symbol": symbol, "size": 7, "color": colour},
+            name=name,
+            hovertemplate="%{text}<br>%{x:.1%}<extra></extra>",
+        )
+
+
+def _means(figure: go.Figure, records_by_run: dict, metric: str) -> None:
+    found = [mean_interval(numbers(records, metric)) for records in records_by_run.values()]
+    texts = [
+        f"{run}: {settings(records[0])}<br>{percent(m)} ± {percent(h)}, {counted(len(records), 'seed')}"
+        for (run, records), (m, h) in zip(records_by_run.items(), found)
+    ]
+    figure.add_scatter(x=np.array([m for m, _ in found]), y=np.arange(len(found)), text=texts, mode="markers",
+                       error_x={"array": np.array([h for _, h in found]), "thickness": 2},
+                       marker={"size": 11, "color": MEASURED}, name="mean, 95 % interval",
+                       hovertemplate="%{text}<extra></extra>")  # fmt: skip
+
+
+def _winner(figure: go.Figure, row: int, published: Published) -> None:
+    figure.add_scatter(x=[number_of(published)], y=[row], mode="markers", name="published, as the best",
+                       marker={"symbol": "diamond", "size": 12, "color": PUBLISHED},
+                       hovertemplate=f"published: {printed(published)}<extra></extra>")  # fmt: skip
+
+
+def _finding(records_by_run: dict, metric: str, winner: str) -> str:
+    means = {run: mean_interval(numbers(records, metric))[0] for run, records in records_by_run.items()}
+    finite = {run: m for run, m in means.items() if np.isfinite(m)}
+    if not finite:
+        return "No combination ends with a finite accuracy"
+    best, *others = sorted(finite, key=finite.get, reverse=True)
+    title = f"{best} reaches the highest {words(metric)}, {percent(finite[best])}"
+    title += f"; {others[0]} follows with {percent(finite[others[0]])}" if others else ""
+    if winner and best != winner:
+        title += f"; the published winner {winner} has {percent(means[winner])}"
+    lost = [run for run, records in records_by_run.items() if any(r.status == "diverged" for r in records)]
+    return title + (f"; {joined(lost)} diverge{'s' if len(lost) == 1 else ''}" if lost else "")

@@ -1,0 +1,73 @@
+"""ROC curves, one class against the rest."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from secondlook.evaluation import metrics
+from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, finish, menu
+from secondlook.figures.values import caption, class_names, joined, needed, sentence
+from secondlook.record import Record
+
+CORNER = {"xaxis.range": [0, 0.3], "yaxis.range": [0.3, 1]}
+WHOLE = {"xaxis.range": [0, 1], "yaxis.range": [0, 1]}
+MOST = 10  # curves; of more classes the best and the worst halves of these are drawn
+
+
+def roc(records: Record | list[Record], id: str = "roc") -> go.Figure:
+    """The curve of each class, its threshold on hover, its AUC with the 95 % interval (DeLong) in the legend.
+
+    Drawn from the first record that keeps curves or scores. Raises ValueError where none does.
+    """
+    records = needed(records, "ROC curves")
+    record = next((r for r in records if "roc" in r.arrays or "scores" in r.arrays), None)
+    if record is None:
+        raise ValueError(
+            f"no record of {records[0].recipe.run} keeps curves or scores; its run needs keep = 'evidence'"
+        )
+    names, (curves, areas) = class_names(record), curves_and_areas(record)
+    order = np.argsort([-a.value for a in areas], kind="stable")
+    shown = order if len(order) <= MOST else np.r_[order[: MOST // 2], order[-MOST // 2 :]]
+    figure = go.Figure()
+    for i in sorted(shown):
+        curve, area = curves[i], areas[i]
+        threshold = np.nan_to_num(curve.threshold, posinf=np.nan)
+        figure.add_scatter(
+            x=curve.false_positive_rate,
+            y=curve.true_positive_rate,
+            customdata=threshold,
+            mode="lines",
+            name=f"{names[i]} {area.value:.3f} [{area.low:.3f}, {area.high:.3f}]",
+            line={"width": 1.8, "color": CLASS_COLOURS[i % 10], "dash": DASHES[i % 3]},
+            hovertemplate=f"{names[i]}: %{{y:.1%}} found, %{{x:.1%}} false alarms<br>threshold %{{customdata:.3g}}<extra></extra>",
+        )
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": QUIET, "dash": "dot", "width": 1},
+        name="chance 0.5",
+        hoverinfo="skip",
+    )
+    figure.update_layout(updatemenus=[menu([("whole curve", {}, WHOLE), ("upper left corner, enlarged", {}, CORNER)])])
+    figure.update_xaxes(title="false positive rate", range=[0, 1], tickformat=".0%")
+    figure.update_yaxes(title="true positive rate", range=[0, 1], tickformat=".0%")
+    best, worst = order[0], order[-1]
+    mean = np.mean([a.value for a in areas])
+    title = f"{sentence(names[best])} is told from the rest best (AUC {areas[best].value:.3f}), "
+    title += f"{names[worst]} worst ({areas[worst].value:.3f}); the mean over classes is {mean:.3f}"
+    part = "" if len(shown) == len(order) else f" Of {len(order)} classes the five best and the five worst are drawn."
+    alt = f"ROC curves, true against false positive rate, of {joined(names[i] for i in sorted(shown))}. {title}.{part}"
+    note = f"five best and five worst of {len(order)} classes" if part else ""
+    return finish(figure, id, title, alt, caption([record], note), 580)
+
+
+def curves_and_areas(record: Record) -> tuple[list[metrics.Roc], list[metrics.Interval]]:
+    """Curves and AUC intervals of a record, as kept (`roc`) or computed from its `scores` and `labels`."""
+    if "roc" in record.arrays:
+        kept = [record.metrics[name] for name in ("auc", "auc_low", "auc_high")]
+        return metrics.unpack_curves(record.arrays["roc"], kept[0]), [
+            metrics.Interval(*v) for v in zip(*kept, strict=True)
+        ]
+    scores, labels = metrics.decode_scores(record.arrays["scores"]), record.arrays["labels"]
+    areas = [metrics.auc_interval(labels == c, scores[:, c]) for c in range(scores.shape[1])]
+    return metrics.roc_one_vs_rest(labels, scores), areas

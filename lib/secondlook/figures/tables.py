@@ -1,0 +1,173 @@
+"""Tables and notices: HTML that a screen reader can follow, and plain text where there is no page."""
+
+import html
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from secondlook.figures.published import Row, compare
+from secondlook.figures.values import VARIANT_WORDS, caption, flat, percent
+from secondlook.recipe import nearest
+from secondlook.reports import VERDICTS, Report
+
+SHORT = 7  # digits of a record's id
+SHOWN = 3  # ids in a cell
+
+
+@dataclass(frozen=True)
+class Html:
+    """A cell that is HTML already, with the text it stands for."""
+
+    markup: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under columns; the first cell of a row is its header. Shows as HTML on a page, as text elsewhere."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple, ...]
+    caption: str = field(default="")
+
+    def _repr_html_(self) -> str:
+        head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in self.columns)
+        body = "".join(
+            f'<tr><th scope="row">{_markup(first)}</th>{"".join(f"<td>{_markup(c)}</td>" for c in rest)}</tr>'
+            for first, *rest in self.rows
+        )
+        title = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
+        return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def __repr__(self) -> str:
+        cells = [list(self.columns), *([_text(c) for c in row] for row in self.rows)]
+        widths = [max(len(row[i]) for row in cells) for i in range(len(self.columns))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in cells]
+        lines.insert(1, "  ".join("-" * w for w in widths))
+        return "\n".join([*([self.caption] if self.caption else []), *lines])
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A box that says what is missing and which command makes it."""
+
+    text: str
+
+    def _repr_html_(self) -> str:
+        return f'<div class="sl-missing" role="note">{_code(self.text)}</div>'
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def table(rows: Iterable[Mapping | Sequence], columns: Sequence[str] | Mapping[str, str], caption: str = "") -> Table:
+    """A table. Rows are dicts (then `columns` are their keys, or key → heading) or sequences of as many cells.
+
+    Raises ValueError for a key that a row lacks, or a row of another length.
+    """
+    keys = list(columns)
+    headings = tuple(columns.values()) if isinstance(columns, Mapping) else tuple(columns)
+    cells = []
+    for row in rows:
+        if isinstance(row, Mapping) and (lost := [k for k in keys if k not in row]):
+            raise ValueError(f"a row has no {lost[0]!r}{nearest(lost[0], row)}")
+        values = tuple(row[k] for k in keys) if isinstance(row, Mapping) else tuple(row)
+        if len(values) != len(keys):
+            raise ValueError(f"a row has {len(values)} cells under {len(keys)} columns: {values!r}")
+        cells.append(values)
+    return Table(headings, tuple(cells), caption)
+
+
+def verdicts(judgements: Iterable, caption: str = "Claims and their verdicts") -> Table:
+    """Every claim with its verdict, numbers, seeds and records, from judgements or their dicts.
+
+    Raises ValueError for a verdict that is none.
+    """
+    rows = []
+    for j in judgements:
+        j = dict(j) if isinstance(j, Mapping) else j.as_dict()
+        claim = Html(f"{html.escape(j['says'])}{_why(j.get('why'))}", j["says"])
+        seeds, records = j["seeds"] or [], j["records"] or []
+        rows.append((j["id"], claim, badge(j["verdict"]), _number(j["published"]), _number(j["measured"]),
+                     _interval(j["interval"]), len(seeds) or "", _ids(records)))  # fmt: skip
+    return Table(
+        ("id", "claim", "verdict", "published", "measured", "interval", "seeds", "records"), tuple(rows), caption
+    )
+
+
+def badge(verdict: str) -> Html:
+    """The verdict as a badge: a word and a class for its colour. Raises ValueError for an unknown one."""
+    if verdict not in VERDICTS:
+        raise ValueError(f"unknown verdict {verdict!r}{nearest(verdict, VERDICTS)}")
+    return Html(f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{html.escape(verdict)}</span>', verdict)
+
+
+def published_table(report: Report, rows: list[Row] | None = None) -> Table:
+    """Every published number of a report with where it stands; with `rows` those numbers beside what was measured.
+
+    The measured column is mean ± the half-width inside which a published number is consistent.
+    """
+    if rows is None:
+        told = [(p.says or p.id, p.text, p.where) for p in report.published.values()]
+        return Table(("number", "published", "where"), tuple(told), f"Numbers published: {report.title}")
+    everything = [r for row in rows for r in flat(row.groups, row.published)]
+    found = compare(report, rows)
+    labels = list(dict.fromkeys(c.label for c in found))
+    cells = {
+        (
+            c.published.id,
+            c.label,
+        ): f"{percent(c.mean)} ± {percent(c.half)}, {'fits' if c.consistent else 'does not fit'}"
+        for c in found
+    }
+    told = []
+    for id_ in dict.fromkeys(row.published for row in rows):
+        p = report.published[id_]
+        told.append((p.says or id_, p.text, *(cells.get((id_, label), "") for label in labels)))
+    heads = ("number", "published", *(VARIANT_WORDS.get(label, label) for label in labels))
+    return Table(heads, tuple(told), f"Published and measured: {caption(everything)}")
+
+
+def notice(text: str) -> Notice:
+    """A box for what is missing; words between `backticks` are shown as code."""
+    return Notice(text)
+
+
+def _markup(cell) -> str:
+    return cell.markup if isinstance(cell, Html) else html.escape(_text(cell))
+
+
+def _text(cell) -> str:
+    if isinstance(cell, Html):
+        return cell.text
+    return "" if cell is None else _number(cell) if isinstance(cell, float) else str(cell)
+
+
+def _code(text: str) -> str:
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+
+
+def _why(why: str | None) -> str:
+    return f"<details><summary>why</summary>{_code(why)}</details>" if why else ""
+
+
+def _number(value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return " / ".join(_number(v) for v in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _interval(value) -> str:
+    """[low, high], or several of them."""
+    if not value:
+        return ""
+    if isinstance(value[0], list | tuple):
+        return " / ".join(_interval(v) for v in value)
+    return f"[{', '.join(_number(v) for v in value)}]"
+
+
+def _ids(records: Sequence[str]) -> str:
+    shown = ", ".join(r[:SHORT] for r in records[:SHOWN])
+    return f"{shown} + {len(records) - SHOWN}" if len(records) > SHOWN else shown

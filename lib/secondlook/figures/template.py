@@ -1,0 +1,168 @@
+"""The look of every figure: two templates, and `finish`, which gives a figure its title, data, description and size.
+
+Colours that a trace carries are the same in both modes: each has at least three times the contrast of light and of
+dark paper, and any two of the ten differ for readers with and without colour blindness. What must change with the
+mode (text, grid, heat maps) is left to the templates.
+"""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+CLASS_COLOURS = (
+    "#5a69c3", "#f05a0f", "#2d9669", "#ff4b96", "#7896c3", "#870fff", "#d2000f", "#9678ff", "#5a694b", "#c30096",
+)  # fmt: skip
+DASHES = ("solid", "dash", "dot")  # a second cue, so that colour is never alone
+SYMBOLS = ("circle", "square", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "bowtie", "hourglass")
+MEASURED, PUBLISHED, QUIET = CLASS_COLOURS[0], CLASS_COLOURS[6], "#7f868e"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+# what no figure needs, or what would send its data to a server
+BUTTONS_REMOVED = ["sendChartToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d"]
+WIDTH = 78  # characters in a line of a title
+TOP, TOP_WITH_MENU = 28, 60  # pixels above the plot, for panel titles and for menus
+
+
+def _template(ink: str, quiet: str, grid: str, paper: str, sequential: list, diverging: list) -> dict:
+    axis = {"automargin": True, "gridcolor": grid, "linecolor": grid, "zerolinecolor": grid, "zerolinewidth": 1,
+            "ticks": "", "title": {"standoff": 8}}  # fmt: skip
+    control = {"bgcolor": paper, "bordercolor": quiet, "font": {"color": ink, "size": 13}}
+    layout = {
+        "font": {"family": FONT, "size": 13, "color": ink},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "colorway": list(CLASS_COLOURS),
+        "colorscale": {"sequential": sequential, "diverging": diverging},
+        "title": {
+            "x": 0,
+            "xref": "paper",
+            "xanchor": "left",
+            "yref": "container",
+            "y": 1,
+            "yanchor": "top",
+            "automargin": True,
+            "pad": {"t": 8, "b": 8},
+            "font": {"size": 16},
+            "subtitle": {"font": {"size": 13, "color": quiet}},
+        },
+        "margin": {"l": 8, "r": 12, "t": TOP, "b": 8},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": -0.18, "yanchor": "top", "font": {"size": 12}},
+        "hoverlabel": {"bgcolor": paper, "bordercolor": quiet, "font": {"color": ink, "family": FONT}, "align": "left"},
+        "xaxis": axis,
+        "yaxis": axis,
+        "updatemenudefaults": control,
+        "sliderdefaults": {
+            "font": {"color": ink, "size": 12},
+            "bgcolor": grid,
+            "bordercolor": quiet,
+            "tickcolor": quiet,
+            "activebgcolor": quiet,
+        },
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": quiet, "activecolor": ink, "remove": BUTTONS_REMOVED},
+        "annotationdefaults": {"font": {"color": ink, "size": 12}, "showarrow": False},
+        "shapedefaults": {"line": {"color": quiet, "width": 1.5, "dash": "dash"}},
+    }
+    bars = {"outlinewidth": 0, "thickness": 12, "tickfont": {"size": 11}}
+    return {"layout": layout, "data": {"heatmap": [{"type": "heatmap", "autocolorscale": True, "colorbar": bars}]}}
+
+
+LIGHT = _template(
+    ink="#1f2328", quiet="#57606b", grid="#d8dee6", paper="#ffffff",
+    sequential=[[0, "#f6f8fb"], [0.25, "#c9d3ee"], [0.6, "#6f80cc"], [1, "#2b3577"]],
+    diverging=[[0, "#a8430b"], [0.25, "#f0b08e"], [0.5, "#f6f8fb"], [0.75, "#aab6e3"], [1, "#2b3577"]],
+)  # fmt: skip
+DARK = _template(
+    ink="#e6e9ed", quiet="#a3adb8", grid="#3d444d", paper="#1d2126",
+    sequential=[[0, "#1c2128"], [0.25, "#2f3a6e"], [0.6, "#6f80cc"], [1, "#dfe5fb"]],
+    diverging=[[0, "#ffab78"], [0.25, "#8c4419"], [0.5, "#1c2128"], [0.75, "#46549b"], [1, "#c2ccf5"]],
+)  # fmt: skip
+
+
+def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, height: int = 420, **extras) -> go.Figure:
+    """The figure, complete: template, title that states the finding, the data's name below it, alternative text, size.
+
+    `extras` are what `layout.meta.secondlook` declares besides: hover_sprite, click_sprite. Numbers of the traces
+    become float32 or the smallest whole numbers. Raises ValueError for an empty id, title, alt or data_name, or
+    without traces.
+    """
+    for name, value in (("id", id), ("title", title), ("alt", alt), ("data_name", data_name)):
+        if not value:
+            raise ValueError(f"a figure needs {name}: nobody can find, read or trust it without")
+    if not figure.data:
+        raise ValueError(f"figure {id} has no traces; give it records that hold what it shows")
+    top = TOP_WITH_MENU if figure.layout.updatemenus else TOP
+    figure.update_layout(
+        template=LIGHT,
+        height=height,
+        margin_t=top,
+        title={"text": "<br>".join(textwrap.wrap(title, WIDTH)), "subtitle": {"text": data_name}},
+        meta={"secondlook": {"id": id, "alt": alt, **{k: v for k, v in extras.items() if v}}},
+    )
+    for trace in figure.data:
+        for key, value in trace.to_plotly_json().items():
+            slim = _slim(value)
+            if slim is not value:
+                trace[key] = None  # Plotly keeps the old array where the new one is equal
+                trace[key] = slim
+    return figure
+
+
+def menu(buttons: Sequence[tuple[str, dict, dict]]) -> dict:
+    """A drop-down above the plot; each button is (label, changes of the traces, changes of the layout)."""
+    return {
+        "type": "dropdown",
+        "x": 0,
+        "xanchor": "left",
+        "y": 1,
+        "yanchor": "bottom",
+        "pad": {"b": 10},
+        "active": 0,
+        "buttons": [
+            {"label": label, "method": "update", "args": [traces, layout]} for label, traces, layout in buttons
+        ],
+    }
+
+
+def views(owners: Sequence[int], labels: Sequence[str], layouts: Sequence[dict] | None = None) -> dict:
+    """A drop-down that shows one view at a time: trace i belongs to view `owners[i]`, or to all of them where it is −1."""
+    layouts = layouts or [{}] * len(labels)
+    shown = [{"visible": [o in (-1, i) for o in owners]} for i in range(len(labels))]
+    return menu(list(zip(labels, shown, layouts, strict=True)))
+
+
+def slider(labels: Sequence[str], layouts: Sequence[dict], prefix: str) -> dict:
+    """A slider below the plot, one step for each change of the layout, starting at the last."""
+    steps = [{"label": t, "method": "update", "args": [{}, layout]} for t, layout in zip(labels, layouts, strict=True)]
+    return {
+        "active": len(steps) - 1,
+        "steps": steps,
+        "currentvalue": {"prefix": prefix},
+        "pad": {"t": 24},
+        "len": 1,
+        "x": 0,
+    }
+
+
+def faded(colour: str, alpha: float = 0.2) -> str:
+    """`#rrggbb` as a transparent rgba()."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha:g})"
+
+
+def _slim(value):
+    """The same numbers in the smallest plain type; dicts are searched, everything else is given back as it is."""
+    if isinstance(value, dict):
+        slim = {k: _slim(v) for k, v in value.items()}
+        return slim if any(slim[k] is not value[k] for k in value) else value
+    if isinstance(value, list | tuple) and len(value) > 8 and all(isinstance(v, float) for v in value):
+        return np.array(value, np.float32)
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.dtype == np.float64:
+        return value.astype(np.float32)
+    if value.dtype.kind in "iu" and value.size:
+        for kind in (np.uint8, np.int16, np.int32):
+            if np.iinfo(kind).min <= value.min() and value.max() <= np.iinfo(kind).max:
+                return value if value.dtype == kind else value.astype(kind)
+    return value

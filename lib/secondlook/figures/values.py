@@ -1,0 +1,130 @@
+"""What figures and tables read from records: metrics by path, means with intervals, names and captions."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from secondlook.data.images import DATA_SETS
+from secondlook.evaluation.statistics import summary
+from secondlook.record import Record
+from secondlook.reports import Published
+
+VARIANT_WORDS = {"as_published": "as published", "as_coded": "as coded"}
+METRIC_WORDS = {
+    "validation_accuracy": "validation accuracy",
+    "train_accuracy": "training accuracy",
+    "test_accuracy": "test accuracy",
+    "test_accuracy_small": "test accuracy (draws of 1,000 images)",
+    "validation_loss": "validation loss",
+    "train_loss": "training loss",
+}
+
+
+def needed(records: Record | Iterable[Record], what: str) -> list[Record]:
+    """The records as a list. Raises ValueError saying `what` they are needed for where there are none."""
+    records = [records] if isinstance(records, Record) else list(records)
+    if not records:
+        raise ValueError(f"no records for {what}; `secondlook list --missing` names the command that makes them")
+    return records
+
+
+def flat(groups: dict[str, Iterable[Record]], what: str) -> list[Record]:
+    """All records of a dict of groups. Raises ValueError where there are none, or a group is empty."""
+    empty = [name for name, records in groups.items() if not list(records)]
+    if empty or not groups:
+        needed([], f"{what}: {', '.join(map(str, empty)) or 'no groups'}")
+    return [r for records in groups.values() for r in records]
+
+
+def reach(record: Record, path: str):
+    """A metric, or a value of the recipe (`settings.strength`, `data.train_limit`, `seed`); a dot goes one level down.
+
+    Raises ValueError for what the record does not hold.
+    """
+    first, *rest = path.split(".")
+    value = record.metrics.get(first, getattr(record.recipe, first, None))
+    for name in rest:
+        value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
+    if value is None and not (first in record.metrics and not rest):
+        raise ValueError(f"the record of {record.recipe} has no {path!r}; it has {', '.join(sorted(record.metrics))}")
+    return value
+
+
+def numbers(records: Iterable[Record], path: str) -> np.ndarray:
+    """One number a record as float64; NaN where a diverged run left none."""
+    return np.array([np.nan if (v := reach(r, path)) is None else v for r in records], float)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The mean of the finite values and half their 95 % t-interval, which is 0 for a single value; NaN for none."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return (float(values[0]), 0.0) if len(values) else (np.nan, np.nan)
+    s = summary(values)
+    return s.mean, s.high - s.mean
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in [0, 1] as text, such as 37.3 %."""
+    return f"{100 * share:.{digits}f} %"
+
+
+def printed(published: Published | float) -> str:
+    """A published number as it was printed."""
+    return published.text if isinstance(published, Published) else percent(published)
+
+
+def number_of(published: Published | float) -> float:
+    """The value of a published number."""
+    return published.value if isinstance(published, Published) else float(published)
+
+
+def words(metric: str) -> str:
+    """A metric's name in words."""
+    return METRIC_WORDS.get(metric, metric.split(".")[-1].replace("_", " "))
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter at its start; the rest stays as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def class_names(record: Record) -> tuple[str, ...]:
+    """The classes of a record in the order of its labels."""
+    data = record.recipe.data
+    names = DATA_SETS[data.name].class_names if data.name in DATA_SETS else ("first", "second")
+    return tuple(names[c] for c in data.classes) if data.classes else names
+
+
+def digits(value: float) -> str:
+    """Three digits, such as 3.00."""
+    return f"{value:#.3g}".rstrip(".")
+
+
+def short(value: float) -> str:
+    """A setting in as few characters as can be: 1e4, 3e-7, 0.5."""
+    mantissa, exponent = f"{value:e}".split("e")
+    return min(f"{value:g}", f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}", key=len)
+
+
+def joined(items: Iterable) -> str:
+    """The items with commas, and with `and` before the last."""
+    items = [str(i) for i in items]
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def counted(n: int, word: str) -> str:
+    """`1 seed`, `2 seeds`."""
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+
+def caption(records: Iterable[Record], more: str = "") -> str:
+    """The line under a title: the data's name, variants, count of seeds, and the profile where it is not full."""
+    records = needed(records, "a caption")
+    variants = dict.fromkeys(VARIANT_WORDS.get(r.recipe.variant, r.recipe.variant) for r in records)
+    parts = [joined(dict.fromkeys(r.data_name for r in records)), joined(variants)]
+    seeds = sorted({r.recipe.seed for r in records})
+    parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds")
+    parts += [f"{p} profile" for p in dict.fromkeys(r.recipe.profile for r in records) if p != "full"]
+    return " · ".join([*parts, *([more] if more else [])])

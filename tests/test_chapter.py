@@ -1,0 +1,107 @@
+"""What a notebook talks to: overrides, what is missing, and what never trains."""
+
+import pytest
+
+from secondlook.experiments import Execution, load_or_produce
+from secondlook.experiments.chapter import open_chapter
+from secondlook.figures import combinations, roc
+from secondlook.publish.parameters import ParameterError
+from secondlook.recipe import RecipeError
+from secondlook.reports import ROOT, read
+
+
+@pytest.fixture
+def execution(tmp_path):
+    return Execution(data_dir=tmp_path / "data", records_dir=tmp_path / "records", runs_dir=tmp_path / "runs")
+
+
+def plans(run="c4"):
+    return read("linear").plans(run, "as_coded", "smoke", [0])
+
+
+def test_missing_records_are_trained_once_and_then_loaded(execution):
+    first = load_or_produce(plans(), execution)
+    assert len(first.records) == 2
+    stamps = {p: p.stat().st_mtime_ns for p in execution.runs_dir.rglob("*.json")}
+    again = load_or_produce(plans(), execution)
+    assert [r.id for r in again.records] == [r.id for r in first.records]
+    assert stamps == {p: p.stat().st_mtime_ns for p in execution.runs_dir.rglob("*.json")}
+
+
+def test_train_always_makes_new_records(execution):
+    load_or_produce(plans(), execution)
+    before = {p: p.stat().st_mtime_ns for p in execution.runs_dir.rglob("*.json")}
+    load_or_produce(plans(), execution, train="always")
+    assert all(p.stat().st_mtime_ns > stamp for p, stamp in before.items())
+
+
+def test_nothing_trains_inside_a_book_build(execution, monkeypatch):
+    monkeypatch.setenv("SECONDLOOK_TRAIN", "never")
+    outcome = load_or_produce(plans(), execution, train="always")
+    assert not outcome.records
+    assert "switched off" in outcome.reason
+
+
+def test_what_would_take_too_long_is_not_begun(execution):
+    outcome = load_or_produce(plans(), execution, max_minutes=1e-6)
+    assert len(outcome.missing) == 2
+    assert "max_minutes" in outcome.reason
+    assert not execution.runs_dir.exists()
+
+
+def test_an_unknown_way_to_train_is_refused(execution):
+    with pytest.raises(RecipeError, match="did you mean 'never'"):
+        load_or_produce(plans(), execution, train="nevr")
+
+
+def chapter(tmp_path, **more):
+    given = {"profile": "smoke", "variant": "as_coded", "seeds": "0", "records_dir": str(tmp_path / "records"), **more}
+    return open_chapter("linear", **given)
+
+
+def test_an_override_makes_a_custom_run_beside_the_reports_own(tmp_path):
+    own = chapter(tmp_path, batch_size=100, strength=3.0)
+    (record,) = own.headline()
+    assert record.recipe.variant == "custom"
+    assert (record.recipe.settings.batch_size, record.recipe.settings.strength) == (100, 3.0)
+    assert own.records("c4-full")[0].recipe.settings.batch_size == 400
+    assert "batch_size 100" in repr(own)
+    assert not (tmp_path / "records").exists()
+
+
+def test_defaults_of_an_override_change_nothing(tmp_path):
+    same = chapter(tmp_path, batch_size=-1, epochs=-1.0, loss="")
+    assert [r.recipe.run for r in same.headline()] == ["c4-full"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"profile": "smok"}, "smoke"),
+        ({"variant": "as_code"}, "as_coded"),
+        ({"seeds": "x"}, "seeds"),
+        ({"max_minutes": 0.0}, "max_minutes"),
+        ({"device": "gpu"}, "device"),
+        ({"loss": "hinge"}, "loss"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rat": 1.0}, "learning_rate"),
+    ],
+)
+def test_a_bad_value_is_refused_before_any_work(tmp_path, bad, message):
+    with pytest.raises((ParameterError, RecipeError), match=message):
+        chapter(tmp_path, train="never", **bad)
+
+
+def test_without_records_figures_give_way_to_the_command_that_makes_them(tmp_path):
+    empty = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
+    assert "secondlook train linear --profile full" in repr(empty)
+    assert "secondlook train linear" in empty.draw(roc, empty.headline())._repr_html_()
+    assert "secondlook train linear" in empty.draw(combinations, {}, winner="c4-full")._repr_html_()
+    assert {j.verdict for j in empty.judgements} == {"not run", "contradicted", "not testable as stated"}
+
+
+def test_the_committed_chapter_reads_from_records_alone():
+    whole = open_chapter("linear", profile="full", variant="as_coded", train="never", data_dir=str(ROOT / "nowhere"))
+    assert not whole.missing
+    assert whole.images is None
+    assert "digest" in whole.provenance()
