@@ -10,7 +10,7 @@ from secondlook.reports import VERDICTS
 COLOURS = dict(zip(VERDICTS, [CLASS_COLOURS[c] for c in (2, 9, 6, 1, 4)]))
 
 
-def scoreboard(judgements: dict[str, list], id: str = "scoreboard") -> go.Figure:
+def scoreboard(judgements: dict[str, list], id: str = "claims-by-verdict") -> go.Figure:
     """How many claims of each report got which verdict; `judgements` by the report's short title.
 
     Raises ValueError where there are none.

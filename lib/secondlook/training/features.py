@@ -38,7 +38,7 @@ def whitened(train: Tensor, count: int = 0, epsilon: float = 1e-3) -> Fetch:
     return lambda x: (x.flatten(1).float() - mean) @ matrix
 
 
-def patches(train: Tensor, count: int, size: int, seed: int, samples: int = 200_000) -> Fetch:
+def patches(train: Tensor, count: int, size: int, seed: int) -> Fetch:
     """Soft k-means activations of all size×size patches, summed over the four quadrants: 4·count features.
 
     After Coates, Ng and Lee (2011): patches normalised for brightness and contrast, ZCA-whitened (ε = 0.1), k-means,
@@ -46,7 +46,7 @@ def patches(train: Tensor, count: int, size: int, seed: int, samples: int = 200_
     """
     from sklearn.cluster import MiniBatchKMeans
 
-    side = train.shape[1] - size + 1
+    side, samples = train.shape[1] - size + 1, min(200_000, 500 * count)
     index = torch.arange(samples)
     image = draws.integers(seed, "patch image", 0, samples, len(train), device="cpu")
     row = (draws.uniform(seed, "patch row", index) * side).long()
@@ -69,24 +69,25 @@ def _normalised(flat: Tensor) -> Tensor:
     return flat / (flat.square().mean(-1, keepdim=True) + 10).sqrt()
 
 
-def _activations(x: Tensor, size: int, mean: Tensor, whitening: Tensor, centroids: Tensor, chunk: int = 8) -> Tensor:
-    norm = centroids.square().sum(1)
-    half = (x.shape[1] - size + 1 + 1) // 2
+def _activations(x: Tensor, size: int, mean: Tensor, whitening: Tensor, centroids: Tensor, chunk: int = 2) -> Tensor:
+    """The features of `patches`. One product gives the squared distances |z|² − 2 z·c + |c|², in a buffer used again."""
+    side = x.shape[1] - size + 1
+    middle = (side + 1) // 2
+    lookup = torch.cat([-2 * centroids.T, centroids.square().sum(1)[None], torch.ones(1, len(centroids))])
+    buffer = torch.empty(chunk * side * side, len(centroids))
     out = torch.empty(len(x), 4 * len(centroids))
     for start in range(0, len(x), chunk):
         part = x[start : start + chunk].float()
         windows = part.unfold(1, size, 1).unfold(2, size, 1)  # (m, rows, columns, 3, size, size)
-        flat = windows.permute(0, 1, 2, 4, 5, 3).flatten(3)  # in the order of the samples
+        flat = windows.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)  # in the order of the samples
         z = (_normalised(flat) - mean) @ whitening
-        distance = torch.baddbmm(
-            norm.expand(1, 1, -1), z.flatten(1, 2), centroids.T.expand(len(part), -1, -1), alpha=-2.0
+        z = torch.cat([z, torch.ones(len(z), 1), z.square().sum(1, keepdim=True)], 1)
+        distance = torch.mm(z, lookup, out=buffer[: len(z)]).clamp_(min=0).sqrt_()
+        near = (
+            torch.sub(distance.mean(1, keepdim=True), distance, out=distance)
+            .clamp_(min=0)
+            .view(-1, side, side, len(centroids))
         )
-        distance.add_(z.square().sum(-1).flatten(1, 2).unsqueeze(-1)).clamp_(min=0).sqrt_()
-        active = distance.neg_().add_(-distance.mean(-1, keepdim=True)).clamp_(min=0).unflatten(1, z.shape[1:3])
-        quadrants = [
-            active[:, r, c].sum((1, 2))
-            for r in (slice(half), slice(half, None))
-            for c in (slice(half), slice(half, None))
-        ]
-        out[start : start + len(part)] = torch.cat(quadrants, 1)
+        halves = (slice(middle), slice(middle, None))
+        out[start : start + len(part)] = torch.cat([near[:, r, c].sum((1, 2)) for r in halves for c in halves], 1)
     return out
