@@ -54,6 +54,8 @@ points.update_layout(title="Points with their pictures", height=320, meta={"seco
     "id": "points", "alt": "Four points.",
     "hover_sprite": {**sprite, "src": uri, "index_from": "customdata"}}})
 points.show()
+from IPython.display import HTML, display
+display(HTML("<table><tr><td>cell</td></tr></table>"))
 print("training is allowed:", os.environ.get("SECONDLOOK_TRAIN"))
 """
 FORMULAS = r"""# Figures
@@ -269,16 +271,28 @@ def test_a_click_on_a_cell_opens_its_pictures_and_escape_closes_them(browser, pa
 
 
 @pytest.mark.browser
-def test_the_pictures_of_a_cell_open_from_the_keyboard(browser, page):
-    with visit(browser, page) as seen:
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_pictures_of_a_cell_open_from_the_keyboard(browser, page, theme):
+    with visit(browser, page, theme=theme) as seen:
         draw_all(seen.page)
         seen.page.focus(".sl-cells select")
         seen.page.locator(".sl-cells select").select_option("0,1")
         panel = seen.page.locator(".sl-panel")
         panel.wait_for(state="visible", timeout=5000)
         assert panel.locator("img").evaluate_all("images => images.every(i => i.complete && i.naturalWidth === 32)")
+        assert (
+            panel.locator("img").first.bounding_box()["height"]
+            == panel.locator(".sl-tile").first.bounding_box()["height"]
+        )
         seen.page.keyboard.press("Escape")
         assert panel.is_hidden()
+
+
+@pytest.mark.browser
+def test_tables_of_a_notebook_stand_on_the_page_itself_in_the_dark(browser, page):
+    with visit(browser, page, theme="dark") as seen:
+        paper = seen.page.locator(".text_html:has(table)").evaluate("box => getComputedStyle(box).backgroundColor")
+        assert paper == "rgba(0, 0, 0, 0)"
 
 
 CONTRAST = """() => [...document.querySelectorAll('.verdict')].map(badge => {

@@ -218,7 +218,8 @@
   function nameOf(figure, cell) {
     const [row, column] = cell.split(",").map(Number);
     const trace = figure.plot.data.find((candidate) => candidate.type === "heatmap") ?? {};
-    return `${trace.y?.[row] ?? row} taken for ${trace.x?.[column] ?? column}`;
+    const name = trace.y?.[row] ?? row;
+    return row === column ? `${name}, recognised` : `${name} taken for ${trace.x?.[column] ?? column}`;
   }
 
   function fillPanel(panel, name, sprite, indexes, close) {

@@ -48,6 +48,7 @@ class Data:
     noise: str = choice("none", "as_coded", "before_normalisation", "white_noise_crop")
     noise_std: float = number(1.0, 0.0)
     noise_on: str = choice("both", "test", "train")
+    normalise: str = choice("statistics", "half", "none")  # by the training split's; to [−1, 1]; pixels over 255 alone
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Classifier:
     restore_best: bool = False
     precision: str = choice("float32", "tf32", "bf16", "float64")
     first: dict = field(default_factory=dict)  # a phase trained before, inside the same record (frozen encoder)
+    log_every: int = number(0, 0)  # steps whose mean loss is one entry of the history; 0 logs epochs alone
     test: bool = True
 
 
@@ -126,7 +128,8 @@ class Risk:
     optimizer: dict = field(default_factory=lambda: {"name": "adam", "learning_rate": 1e-3})
     batch_size: int = number(4, 1)
     epochs: int = number(5, 0)
-    head: str = choice("network", "svm_head", "kmeans")
+    head: str = choice("network", "svm_head", "linear_svc", "kmeans")
+    first: dict = field(default_factory=dict)  # a phase trained before, inside the same record (frozen encoder)
     precision: str = choice("float32", "tf32", "bf16", "float64")
 
 

@@ -179,19 +179,18 @@ def folder_for(recipe: Recipe, records_dir: Path, runs_dir: Path) -> Path:
 def _write_shelf(shelf: Path, records: list[Record]) -> Path:
     target, bundle = shelf.with_name(shelf.name + ".json"), shelf.with_name(shelf.name + ".npz")
     entries = _entries(target) if target.exists() else {}
+    # Arrays of replaced records stay until the next write: a kill between the two files leaves the old JSON whole.
+    needed = {digest for entry in entries.values() for digest in entry["arrays"].values()}
     arrays: dict[str, np.ndarray] = {}
     for record in records:
-        entry, own = _entry(record)
-        entries[record.id] = entry
+        entries[record.id], own = _entry(record)
         arrays.update(own)
-    needed = {digest for entry in entries.values() for digest in entry["arrays"].values()}
-    if needed - arrays.keys() and bundle.exists():
-        with np.load(bundle, allow_pickle=False) as file:
-            arrays = {**{name: file[name] for name in file.files if name in needed}, **arrays}
+    old = _Arrays(shelf, {digest: digest for digest in needed - arrays.keys()})
+    arrays |= dict(old.items())
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: arrays[name] for name in sorted(needed)})
+    np.savez_compressed(buffer, **{name: arrays[name] for name in sorted(arrays)})
     lines = ",\n".join(f"{json.dumps(i)}: {_json(entries[i])}" for i in sorted(entries))
-    if needed:
+    if arrays:
         replace_file(bundle, buffer.getvalue())
     replace_file(target, f'{{"schema": {SCHEMA}, "records": {{\n{lines}\n}}}}\n'.encode())
     return target
@@ -228,7 +227,7 @@ def _entry(record: Record) -> tuple[dict, dict[str, np.ndarray]]:
         "recipe": record.recipe.as_dict(), "status": record.status, "metrics": record.metrics,
         "arrays": digests, "provenance": record.provenance,
     }  # fmt: skip
-    entry = json.loads(_json(entry))
+    entry = json.loads(_json(entry), parse_constant=lambda word: None)  # JSON has no word for NaN or infinity
     entry["digest"] = _entry_digest(entry)
     return entry, arrays
 

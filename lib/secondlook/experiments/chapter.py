@@ -1,5 +1,8 @@
 """What a chapter's notebook talks to: checked parameters in, records, images and verdicts out."""
 
+import base64
+import os
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
@@ -78,7 +81,10 @@ class Chapter:
         """
         if not (arguments[0] if records is None else records):
             return notice(" ".join(self._missing_lines()) or "There are no records of this run in this profile.")
-        return figure(*arguments, **options)
+        try:
+            return figure(*arguments, **options)
+        except ValueError as error:  # records that hold nothing to draw, as when every seed diverged
+            return notice(str(error))
 
     def samples(self, **options):
         """Some training images of every class, or a placeholder with the command that fetches them."""
@@ -89,13 +95,14 @@ class Chapter:
         name = images.title if images else known.title
         return sample_grid(pixels, labels, known.class_names, name, self.data.name, **options)
 
-    def confusion_images(self, records: list[Record], most: int = 9, tile: int = 32) -> dict | None:
+    def confusion_images(self, records: list[Record], most: int = 9) -> dict | None:
         """The images behind the cells of a confusion matrix, at most `most` a cell, as a figure's `click_sprite`.
 
-        None where the pixels are not at hand or no record keeps its predictions.
+        None outside a book build, where the pixels are not at hand, or no record keeps its predictions.
         """
+        assets = os.environ.get("SECONDLOOK_ASSETS")
         kept = [r for r in records if "predictions" in r.arrays]
-        if self.images is None or not kept or self.images.digest != kept[0].provenance["data_digest"]:
+        if not assets or self.images is None or not kept or self.images.digest != kept[0].provenance["data_digest"]:
             return None
         labels, predictions = kept[0].arrays["labels"], kept[0].arrays["predictions"]
         chosen, cells = [], {}
@@ -105,7 +112,11 @@ class Chapter:
                 if len(found):
                     cells[f"{true},{said}"] = list(range(len(chosen), len(chosen) + len(found)))
                     chosen += found.tolist()
-        return {**hover_sprite(self.images.x_test[chosen]), "cells": cells}
+        target = Path(assets) / "sprites" / f"{self.report.name}-confusion.webp"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        declared = hover_sprite(self.images.x_test[chosen])
+        target.write_bytes(base64.b64decode(declared["src"].split(",", 1)[1]))
+        return {**declared, "src": f"sprites/{target.name}", "cells": cells}
 
     def provenance(self) -> str:
         """Where the numbers of this page come from, as text that changes only when they do."""
@@ -128,7 +139,8 @@ class Chapter:
         return "\n".join([self._said(), *self._missing_lines()])
 
     def _repr_html_(self) -> str:
-        lines = "".join(f"<p>{escape(line)}</p>" for line in [self._said(), *self._missing_lines()])
+        told = "".join(f"<p>{escape(line)}</p>" for line in [self._said(), *self._missing_lines()])
+        lines = re.sub(r"`([^`]+)`", r"<code>\1</code>", told)
         kind = "warning" if self.missing else "note"
         return f'<div class="admonition {kind} sl-chapter"><p class="admonition-title">This page</p>{lines}</div>'
 
@@ -168,8 +180,8 @@ def open_chapter(
     """The chapter of report `name`: its records loaded, what is missing trained if it fits `max_minutes`.
 
     `seeds` is "" (as the report), "0-4" or "0,2"; an empty folder is the project's own; `runs/` lies beside
-    `records_dir`. Overrides that are "" or -1 are
-    as the report; any other makes a `custom` run beside the report's. Raises RecipeError for a bad value.
+    `records_dir`. Overrides that are "" or -1 are as the report; any other makes a `custom` run beside the report's.
+    Raises RecipeError for a bad value.
     """
     report = read(name)
     given = {"profile": profile, "variant": variant, "seeds": seeds, "train": train, "device": device}

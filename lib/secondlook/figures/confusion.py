@@ -36,7 +36,9 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
     best, worst = int(right.argmax()), int(right.argmin())
     title = f"{sentence(names[best])} is recognised most often, in {percent(right[best], 0)} of its images, "
     title += f"{names[worst]} least, in {percent(right[worst], 0)}"
-    alt = f"Confusion matrix of {len(names)} classes, labels down and predictions across. {title}. {_mistake(rows, names)}."
+    alt = (
+        f"Confusion matrix of {len(names)} classes, labels down, predictions across. {title}. {_mistake(rows, names)}."
+    )
     note = "mean" if len(records) > 1 else ""
     return finish(figure, id, title, alt, caption(records, note), 560, click_sprite=click_sprite)
 

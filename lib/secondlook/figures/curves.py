@@ -58,9 +58,8 @@ def learning_curves(groups: dict[str, list[Record]], metric: str = "validation_a
     order = sorted(finite, key=finite.get, reverse=not lowest)
     title = f"No run ends with a finite {words(metric)}"
     if order:
-        title = (
-            f"{order[0]} ends with the {'lowest' if lowest else 'highest'} {words(metric)}, {digits(finite[order[0]])}"
-        )
+        best = f"the {'lowest' if lowest else 'highest'} {words(metric)}, {digits(finite[order[0]])}"
+        title = f"{sentence(order[0])} ends with {best}"
         title += f", {order[-1]} with {digits(finite[order[-1]])}" if len(order) > 1 else ""
     scale = {"linear": "linear scale", "log": "logarithmic scale"}
     figure.update_layout(

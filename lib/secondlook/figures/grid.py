@@ -3,6 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from secondlook.figures.marks import label_rows, line_at, means
 from secondlook.figures.template import MEASURED, PUBLISHED, QUIET, faded, finish, views
 from secondlook.figures.values import (
     caption,
@@ -52,16 +53,14 @@ def combinations(
         figure.update_traces(visible=view == 0, selector=lambda t, b=before: t in figure.data[b:])
         owners += [view] * (len(figure.data) - before)
     chance = 1 / len(class_names(everything[0]))
-    figure.add_scatter(x=[chance] * 2, y=[-0.5, len(runs) - 0.5], mode="lines", name="chance", hoverinfo="skip",
-                       line={"color": QUIET, "dash": "dash", "width": 1.5})  # fmt: skip
+    line_at(figure, chance, (-0.5, len(runs) - 0.5), f"chance, {percent(chance, 0)}", QUIET)
     owners.append(-1)
-    layouts = [{"xaxis.title.text": words(m)} for m in metrics]
-    figure.update_layout(
-        updatemenus=[views(owners, [words(m) for m in metrics], layouts)], xaxis_title=words(metrics[0])
-    )
+    names = [words(m) for m in metrics]
+    menus = [views(owners, names, [{"xaxis.title.text": name} for name in names])]
+    figure.update_layout(updatemenus=menus, xaxis_title=names[0])
     figure.update_xaxes(tickformat=".0%", rangemode="tozero")
     ticks = [f"{run}<br><sub>{settings(records[0], brief=True)}</sub>" for run, records in records_by_run.items()]
-    figure.update_yaxes(tickvals=list(range(len(runs))), ticktext=ticks, range=[len(runs) - 0.5, -0.5], zeroline=False)
+    label_rows(figure, ticks)
     title = _finding(records_by_run, metrics[0], winner)
     alt = f"Dot plot of {words(metrics[0])} for {joined(runs)}, a dot a seed, with 95 % intervals. {title}."
     return finish(figure, id, title, alt, caption(everything, "rate, λ, penalty, batch"), 150 + 50 * len(runs))
@@ -87,15 +86,9 @@ def _seeds(figure: go.Figure, records_by_run: dict, metric: str) -> None:
             continue
         offsets = [0.18 + 0.025 * (i % 4) for i in range(len(rows))]  # below the mean, spread so that dots stay apart
         texts = [f"{r.recipe.run}, seed {r.recipe.seed}<br>{settings(r)}" for _, r in rows]
-        figure.add_scatter(
-            x=numbers([r for _, r in rows], metric),
-            y=np.array([k for k, _ in rows]) + offsets,
-            text=texts,
-            mode="markers",
-            marker={"symbol": symbol, "size": 7, "color": colour},
-            name=name,
-            hovertemplate="%{text}<br>%{x:.1%}<extra></extra>",
-        )
+        figure.add_scatter(x=numbers([r for _, r in rows], metric), y=np.array([k for k, _ in rows]) + offsets,
+                           text=texts, mode="markers", marker={"symbol": symbol, "size": 7, "color": colour}, name=name,
+                           hovertemplate="%{text}<br>%{x:.1%}<extra></extra>")  # fmt: skip
 
 
 def _means(figure: go.Figure, records_by_run: dict, metric: str) -> None:
@@ -104,10 +97,7 @@ def _means(figure: go.Figure, records_by_run: dict, metric: str) -> None:
         f"{run}: {settings(records[0])}<br>{percent(m)} ± {percent(h)}, {counted(len(records), 'seed')}"
         for (run, records), (m, h) in zip(records_by_run.items(), found)
     ]
-    figure.add_scatter(x=np.array([m for m, _ in found]), y=np.arange(len(found)), text=texts, mode="markers",
-                       error_x={"array": np.array([h for _, h in found]), "thickness": 2},
-                       marker={"size": 11, "color": MEASURED}, name="mean, 95 % interval",
-                       hovertemplate="%{text}<extra></extra>")  # fmt: skip
+    means(figure, np.arange(len(found)), found, "%{text}", text=texts)
 
 
 def _winner(figure: go.Figure, row: int, published: Published) -> None:
@@ -117,14 +107,14 @@ def _winner(figure: go.Figure, row: int, published: Published) -> None:
 
 
 def _finding(records_by_run: dict, metric: str, winner: str) -> str:
-    means = {run: mean_interval(numbers(records, metric))[0] for run, records in records_by_run.items()}
-    finite = {run: m for run, m in means.items() if np.isfinite(m)}
+    reached = {run: mean_interval(numbers(records, metric))[0] for run, records in records_by_run.items()}
+    finite = {run: m for run, m in reached.items() if np.isfinite(m)}
     if not finite:
         return "No combination ends with a finite accuracy"
     best, *others = sorted(finite, key=finite.get, reverse=True)
     title = f"{best} reaches the highest {words(metric)}, {percent(finite[best])}"
     title += f"; {others[0]} follows with {percent(finite[others[0]])}" if others else ""
     if winner and best != winner:
-        title += f"; the published winner {winner} has {percent(means[winner])}"
+        title += f"; the published winner {winner} has {percent(reached[winner])}"
     lost = [run for run, records in records_by_run.items() if any(r.status == "diverged" for r in records)]
     return title + (f"; {joined(lost)} diverge{'s' if len(lost) == 1 else ''}" if lost else "")

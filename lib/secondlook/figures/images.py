@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
+from secondlook.figures.marks import picture
 from secondlook.figures.template import finish
 from secondlook.figures.values import joined
 
@@ -61,41 +62,11 @@ def sample_grid(images: np.ndarray | None, labels: np.ndarray | None, class_name
     for row, own in zip(tiles, found):
         row[: len(own)] = images[own]
     x, y = np.meshgrid(np.arange(across) + 0.5, np.arange(len(names)) + 0.5)
-    figure = go.Figure(
-        go.Scatter(
-            x=x.ravel(),
-            y=y.ravel(),
-            mode="markers",
-            marker_opacity=0,
-            marker_size=20,
-            text=[n for n in names for _ in range(across)],
-            hovertemplate="%{text}<extra></extra>",
-        )
-    )
-    figure.add_layout_image(
-        source=sprite(tiles.reshape(-1, *images.shape[1:]), across),
-        x=0,
-        y=0,
-        sizex=across,
-        sizey=len(names),
-        xref="x",
-        yref="y",
-        sizing="stretch",
-        yanchor="top",
-        layer="below",
-    )
-    figure.update_xaxes(range=[0, across], visible=False, constrain="domain", constraintoward="left", fixedrange=True)
-    figure.update_yaxes(
-        range=[len(names), 0],
-        tickvals=[k + 0.5 for k in range(len(names))],
-        ticktext=list(names),
-        scaleanchor="x",
-        showgrid=False,
-        zeroline=False,
-        constrain="domain",
-        constraintoward="top",
-        fixedrange=True,
-    )
+    figure = go.Figure(go.Scatter(x=x.ravel(), y=y.ravel(), mode="markers", marker_opacity=0, marker_size=20,
+                                  text=np.repeat(names, across).tolist(),
+                                  hovertemplate="%{text}<extra></extra>"))  # fmt: skip
+    picture(figure, sprite(tiles.reshape(-1, *images.shape[1:]), across), across, len(names), toward="left")
+    figure.update_yaxes(tickvals=[k + 0.5 for k in range(len(names))], ticktext=list(names))
     sizes = np.bincount(labels, minlength=len(class_names))
     even = f"{sizes[0]:,} each" if len(set(sizes.tolist())) == 1 else f"{sizes.min():,} to {sizes.max():,} each"
     side = " × ".join(str(n) for n in images.shape[1:3])
@@ -110,11 +81,5 @@ def placeholder(text: str, command: str, data_name: str, id: str) -> go.Figure:
                                   hoverinfo="skip"))  # fmt: skip
     figure.update_xaxes(visible=False, fixedrange=True)
     figure.update_yaxes(visible=False, fixedrange=True)
-    return finish(
-        figure,
-        id,
-        f"Not shown: {text[:1].lower()}{text[1:].rstrip('.')}",
-        f"{text} Fetch them with: {command}.",
-        data_name,
-        180,
-    )
+    title = f"Not shown: {text[:1].lower()}{text[1:].rstrip('.')}"
+    return finish(figure, id, title, f"{text} Fetch them with: {command}.", data_name, 180)

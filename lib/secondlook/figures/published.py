@@ -1,5 +1,6 @@
 """Published numbers beside measured ones."""
 
+import textwrap
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -8,6 +9,7 @@ import plotly.graph_objects as go
 
 from secondlook.data import hash_draws
 from secondlook.evaluation.statistics import prediction_half_width
+from secondlook.figures.marks import label_rows, line_at, means
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, SYMBOLS, finish
 from secondlook.figures.values import (
     VARIANT_WORDS,
@@ -20,7 +22,6 @@ from secondlook.figures.values import (
     numbers,
     percent,
     printed,
-    sentence,
 )
 from secondlook.recipe import nearest
 from secondlook.record import Record
@@ -81,7 +82,7 @@ def compare(report: Report, rows: list[Row]) -> list[Comparison]:
 def published_against_measured(report: Report, rows: list[Row], id: str = "published-against-measured") -> go.Figure:
     """Each published number and, for each group, the mean with the interval in which one more run would fall (95 %).
 
-    Groups are variants, losses or anything else that may explain the numbers; see `Row`. Raises ValueError as `compare`.
+    Groups are variants, losses or whatever else may explain the numbers; see `Row`. Raises ValueError as `compare`.
     """
     if not rows:
         needed([], "published against measured")
@@ -92,106 +93,58 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
     figure = go.Figure()
     for k, label in enumerate(labels):
         own = [c for c in found if c.label == label]
-        y = [ids.index(c.published.id) + (k + 1) * 0.62 / len(labels) - 0.24 for c in own]
-        texts = [
-            f"{label}, {counted(c.seeds, 'seed')}<br>{percent(c.mean)} ± {percent(c.half)}<br>published {c.published.text}: "
-            f"{'inside' if c.consistent else 'outside'}"
-            for c in own
-        ]
-        figure.add_scatter(x=np.array([c.mean for c in own]), y=y, mode="markers", name=label, text=texts,
-                           marker={"color": CLASS_COLOURS[k % 6], "symbol": SYMBOLS[k], "size": 10},
-                           error_x={"array": np.array([c.half for c in own]), "thickness": 2},
-                           hovertemplate="%{text}<extra></extra>")  # fmt: skip
-    numbers_ = [report.published[i] for i in ids]
-    figure.add_scatter(
-        x=[p.value for p in numbers_],
-        y=[k - 0.26 for k in range(len(ids))],
-        mode="markers+text",
-        name="published",
-        text=[p.text for p in numbers_],
-        textposition="middle right",
-        cliponaxis=False,
-        marker={"color": PUBLISHED, "symbol": "diamond", "size": 12},
-        hovertemplate="published %{text}<extra></extra>",
-    )
-    for k, p in enumerate(numbers_):
-        figure.add_shape(
-            type="line",
-            x0=p.value,
-            x1=p.value,
-            y0=k - 0.26,
-            y1=k + 0.44,
-            line={"color": PUBLISHED, "width": 1, "dash": "dot"},
-        )
+        at = [ids.index(c.published.id) + (k + 1) * 0.62 / len(labels) - 0.24 for c in own]
+        look = {"color": CLASS_COLOURS[k % 6], "symbol": SYMBOLS[k % 10], "size": 10}
+        found_ = [(c.mean, c.half) for c in own]
+        means(figure, at, found_, "%{text}", name=label, text=[_told(c) for c in own], marker=look)
+    texts = [report.published[i] for i in ids]
+    figure.add_scatter(x=[p.value for p in texts], y=[k - 0.26 for k in range(len(ids))], mode="markers+text",
+                       name="published", text=[p.text for p in texts], textposition="middle left", cliponaxis=False,
+                       marker={"color": PUBLISHED, "symbol": "diamond", "size": 12},
+                       hovertemplate="published %{text}<extra></extra>")  # fmt: skip
+    for k, p in enumerate(texts):
+        figure.add_shape(type="line", x0=p.value, x1=p.value, y0=k - 0.26, y1=k + 0.44,
+                         line={"color": PUBLISHED, "width": 1, "dash": "dot"})  # fmt: skip
     figure.update_xaxes(title="accuracy", tickformat=".0%")
-    figure.update_yaxes(
-        tickvals=list(range(len(ids))),
-        ticktext=[_wrapped(p.says or p.id) for p in numbers_],
-        zeroline=False,
-        range=[len(ids) - 0.45, -0.55],
-        showgrid=False,
-    )
+    label_rows(figure, ["<br>".join(textwrap.wrap(p.says or p.id, 20)) for p in texts], showgrid=False)
     title = _finding(found, labels)
-    alt = f"Dot plot of {joined(p.text for p in numbers_)} as published, with means and intervals of {joined(labels)}. {title}."
-    return finish(
-        figure,
-        id,
-        title,
-        alt,
-        caption(everything, "95 % prediction intervals"),
-        170 + (46 + 22 * len(labels)) * len(ids),
-    )
+    alt = f"Dot plot of {joined(p.text for p in texts)} as published, and intervals of {joined(labels)}. {title}."
+    note = caption(everything, "95 % prediction intervals")
+    return finish(figure, id, title, alt, note, 170 + (46 + 22 * len(labels)) * len(ids))
 
 
 def small_test_draws(records: Record | list[Record], published: Published | float | None = None, size: int = 0,
                      count: int = 1000, id: str = "small-test-draws") -> go.Figure:  # fmt: skip
-    """The accuracy on `count` draws of `size` test images, by hash, with the accuracy on all images and a published one.
+    """The accuracy on `count` draws of `size` test images, by hash, with that on all images and a published one.
 
-    Of the first record that keeps predictions; `size` is 1,000, or half of what there is, if not given. A test set of at most `size` images is drawn from
-    in halves. Raises ValueError where no record keeps predictions.
+    Of the first record that keeps predictions, ValueError where none does. `size` is 1,000 if not given, and half of
+    what there is where that is not more than `size`.
     """
     records = needed(records, "draws of the test set")
     record = next((r for r in records if "predictions" in r.arrays and "labels" in r.arrays), None)
     if record is None:
         raise ValueError(f"no record of {records[0].recipe.run} keeps predictions; its run needs keep = 'predictions'")
     right = np.asarray(record.arrays["predictions"]) == np.asarray(record.arrays["labels"])
-    size = size or min(1000, len(right) // 2)
+    size = size or 1000
     size = size if size < len(right) else len(right) // 2
     small = right[_draws(count, size, len(right))].mean(1)
     step = max(1, round(np.ptp(small) * size / 30)) / size
     heights, edges = np.histogram(small, np.arange(small.min() - step / 2, small.max() + step, step))
-    figure = go.Figure(
-        go.Bar(
-            x=(edges[:-1] + edges[1:]) / 2,
-            y=heights,
-            width=step * 0.94,
-            name=f"draws of {size:,} images",
-            marker_color=MEASURED,
-            hovertemplate="%{x:.1%}: %{y} draws<extra></extra>",
-        )
-    )
-    marks = [(f"all {len(right):,} images", right.mean(), CLASS_COLOURS[1], "solid")]
-    if published is not None:
-        marks.append(("published", number_of(published), PUBLISHED, "dash"))
-    for name, value, colour, dash in marks:
-        figure.add_scatter(
-            x=[value, value],
-            y=[0, heights.max() * 1.05],
-            mode="lines",
-            name=f"{name}, {percent(value)}",
-            line={"color": colour, "dash": dash, "width": 2.5},
-            hovertemplate="%{x:.2%}<extra></extra>",
-        )
+    figure = go.Figure(go.Bar(x=(edges[:-1] + edges[1:]) / 2, y=heights, width=step * 0.94, marker_color=MEASURED,
+                              name=f"draws of {size:,} images",
+                              hovertemplate="%{x:.1%}: %{y} draws<extra></extra>"))  # fmt: skip
+    span, whole = (0, heights.max() * 1.05), float(right.mean())
+    line_at(figure, whole, span, f"all {len(right):,} images, {percent(whole)}", CLASS_COLOURS[1], "solid")
     figure.update_xaxes(title=f"accuracy on {size:,} test images", tickformat=".0%")
     figure.update_yaxes(title="draws")
     low, high = np.quantile(small, [0.025, 0.975])
-    title = (
-        f"{size:,} images say {percent(low)} to {percent(high)} where all {len(right):,} say {percent(right.mean())}"
-    )
+    title = f"{size:,} images say {percent(low)} to {percent(high)} where all {len(right):,} say {percent(whole)}"
     if published is not None:
+        line_at(figure, number_of(published), span, f"published, {printed(published)}", PUBLISHED)
         reached = float((small >= number_of(published)).mean())
-        title += f"; {percent(reached, 0) if 0 < reached < 1 else ('every one' if reached else 'none')} of {count:,} draws reach"
-        title += f"{'es' if reached in (0.0, 1.0) else ''} the published {printed(published)}"
+        share = percent(reached, 0) if 0 < reached < 1 else "every one" if reached else "none"
+        verb = "reach" if 0 < reached < 1 else "reaches"
+        title += f"; {share} of {count:,} draws {verb} the published {printed(published)}"
     alt = f"Histogram of the accuracy on {count:,} draws of {size:,} test images. {title}."
     return finish(figure, id, title, alt, caption([record], record.recipe.run), 400)
 
@@ -212,10 +165,7 @@ def _finding(found: list[Comparison], labels: list[str]) -> str:
     return f"Published numbers that fit: {', '.join(text for *_, text in sorted(told))}"
 
 
-def _wrapped(text: str, width: int = 20) -> str:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) > width and lines[-1]:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "<br>".join(lines)
+def _told(c: Comparison) -> str:
+    place = "inside" if c.consistent else "outside" if np.isfinite(c.half) else "without an interval"
+    measured = f"{c.label}, {counted(c.seeds, 'seed')}<br>{percent(c.mean)} ± {percent(c.half)}"
+    return f"{measured}<br>published {c.published.text}: {place}"

@@ -29,25 +29,9 @@ def roc(records: Record | list[Record], id: str = "roc") -> go.Figure:
     shown = order if len(order) <= MOST else np.r_[order[: MOST // 2], order[-MOST // 2 :]]
     figure = go.Figure()
     for i in sorted(shown):
-        curve, area = curves[i], areas[i]
-        threshold = np.nan_to_num(curve.threshold, posinf=np.nan)
-        figure.add_scatter(
-            x=curve.false_positive_rate,
-            y=curve.true_positive_rate,
-            customdata=threshold,
-            mode="lines",
-            name=f"{names[i]} {area.value:.3f} [{area.low:.3f}, {area.high:.3f}]",
-            line={"width": 1.8, "color": CLASS_COLOURS[i % 10], "dash": DASHES[i % 3]},
-            hovertemplate=f"{names[i]}: %{{y:.1%}} found, %{{x:.1%}} false alarms<br>threshold %{{customdata:.3g}}<extra></extra>",
-        )
-    figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        line={"color": QUIET, "dash": "dot", "width": 1},
-        name="chance 0.5",
-        hoverinfo="skip",
-    )
+        _curve(figure, names[i], curves[i], areas[i], i)
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": QUIET, "dash": "dot", "width": 1},
+                       name="chance 0.5", hoverinfo="skip")  # fmt: skip
     figure.update_layout(updatemenus=[menu([("whole curve", {}, WHOLE), ("upper left corner, enlarged", {}, CORNER)])])
     figure.update_xaxes(title="false positive rate", range=[0, 1], tickformat=".0%")
     figure.update_yaxes(title="true positive rate", range=[0, 1], tickformat=".0%")
@@ -61,13 +45,23 @@ def roc(records: Record | list[Record], id: str = "roc") -> go.Figure:
     return finish(figure, id, title, alt, caption([record], note), 580)
 
 
+def _curve(figure: go.Figure, name: str, curve: metrics.Roc, area: metrics.Interval, k: int) -> None:
+    figure.add_scatter(
+        x=curve.false_positive_rate, y=curve.true_positive_rate, mode="lines",
+        customdata=np.nan_to_num(curve.threshold, posinf=np.nan),  # the first point's threshold is infinite
+        name=f"{name} {area.value:.3f} [{area.low:.3f}, {area.high:.3f}]",
+        line={"width": 1.8, "color": CLASS_COLOURS[k % 10], "dash": DASHES[k % 3]},
+        hovertemplate=f"{name}: %{{y:.1%}} found, %{{x:.1%}} false alarms<br>"
+        "threshold %{customdata:.3g}<extra></extra>",
+    )  # fmt: skip
+
+
 def curves_and_areas(record: Record) -> tuple[list[metrics.Roc], list[metrics.Interval]]:
     """Curves and AUC intervals of a record, as kept (`roc`) or computed from its `scores` and `labels`."""
     if "roc" in record.arrays:
         kept = [record.metrics[name] for name in ("auc", "auc_low", "auc_high")]
-        return metrics.unpack_curves(record.arrays["roc"], kept[0]), [
-            metrics.Interval(*v) for v in zip(*kept, strict=True)
-        ]
+        intervals = [metrics.Interval(*v) for v in zip(*kept, strict=True)]
+        return metrics.unpack_curves(record.arrays["roc"], kept[0]), intervals
     scores, labels = metrics.decode_scores(record.arrays["scores"]), record.arrays["labels"]
     areas = [metrics.auc_interval(labels == c, scores[:, c]) for c in range(scores.shape[1])]
     return metrics.roc_one_vs_rest(labels, scores), areas

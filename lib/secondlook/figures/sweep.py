@@ -3,8 +3,9 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from secondlook.figures.marks import means
 from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, faded, finish
-from secondlook.figures.values import caption, mean_interval, needed, numbers, percent, reach, words
+from secondlook.figures.values import caption, digits, mean_interval, needed, numbers, percent, reach, short, words
 from secondlook.record import Record
 
 
@@ -23,10 +24,10 @@ def sweep(
     """
     records = needed(records, "a sweep")
     share = metric.endswith("accuracy")
-    said = (lambda v: percent(v)) if share else (lambda v: f"{v:.3g}")
+    said = percent if share else digits
     groups: dict[str, dict[float, list[Record]]] = {}
     for r in records:
-        groups.setdefault(str(reach(r, by)).replace("_", "–"), {}).setdefault(float(reach(r, x)), []).append(r)
+        groups.setdefault(_label(reach(r, by)), {}).setdefault(float(reach(r, x)), []).append(r)
     figure, points = go.Figure(), []
     for k, (label, own) in enumerate(groups.items()):
         at = sorted(own)
@@ -38,39 +39,29 @@ def sweep(
         raise ValueError(f"no record has a finite {metric}")
     name = words(x)
     positive = all(v > 0 for own in groups.values() for v in own)
-    figure.update_xaxes(
-        title=name + (" (logarithmic)" if positive else ""),
-        type="log" if positive else "linear",
-        exponentformat="power",
-    )
+    title, scale = (f"{name} (logarithmic)", "log") if positive else (name, "linear")
+    figure.update_xaxes(title=title, type=scale, exponentformat="power")
     figure.update_yaxes(title=words(metric), tickformat=".0%" if share else None)
     best, at, label = (min if lowest else max)(points)
-    title = f"The {'lowest' if lowest else 'highest'} {words(metric)}, {said(best)}, is at {name} {at:g}"
+    title = f"The {'lowest' if lowest else 'highest'} {words(metric)}, {said(best)}, is at {name} {short(at)}"
     title += f" with {label}" if len(groups) > 1 else ""
     worst = (max if lowest else min)(points)
-    alt = f"Line chart of {words(metric)} against {name}. {title}; the {'highest' if lowest else 'lowest'} is {said(worst[0])} at {worst[1]:g}."
+    opposite = f"the {'highest' if lowest else 'lowest'} is {said(worst[0])} at {short(worst[1])}"
+    alt = f"Line chart of {words(metric)} against {name}. {title}; {opposite}."
     return finish(figure, id, title, alt, caption(records), 420)
 
 
-def _line(figure: go.Figure, label: str, at: np.ndarray, values: list, found: list, k: int, digits: str) -> None:
+def _label(value) -> str:
+    """A setting's word as legends say it: L2, Crammer–Singer has its dash."""
+    text = str(value).replace("_", "–")
+    return text.upper() if len(text) == 2 else text
+
+
+def _line(figure: go.Figure, label: str, at: np.ndarray, values: list, found: list, k: int, form: str) -> None:
     colour = CLASS_COLOURS[k % 10]
-    figure.add_scatter(
-        x=np.repeat(at, [len(v) for v in values]),
-        y=np.concatenate(values),
-        mode="markers",
-        showlegend=False,
-        legendgroup=label,
-        marker={"size": 6, "color": faded(colour, 0.4)},
-        hoverinfo="skip",
-    )
-    figure.add_scatter(
-        x=at,
-        y=np.array([m for m, _ in found]),
-        mode="lines+markers",
-        name=label,
-        legendgroup=label,
-        error_y={"array": np.array([h for _, h in found]), "thickness": 1.5},
-        line={"color": colour, "dash": DASHES[k % 3]},
-        marker={"size": 9, "symbol": SYMBOLS[k % 10]},
-        hovertemplate=f"{label}, %{{x:g}}: %{{y{digits}}}<extra></extra>",
-    )
+    figure.add_scatter(x=np.repeat(at, [len(v) for v in values]), y=np.concatenate(values), mode="markers",
+                       showlegend=False, legendgroup=label, marker={"size": 6, "color": faded(colour, 0.4)},
+                       hoverinfo="skip")  # fmt: skip
+    means(figure, at, found, f"{label}, %{{x:g}}: %{{y{form}}}", across=True, name=label, mode="lines+markers",
+          legendgroup=label, line={"color": colour, "dash": DASHES[k % 3]},
+          marker={"color": colour, "size": 9, "symbol": SYMBOLS[k % 10]})  # fmt: skip

@@ -11,7 +11,7 @@ from secondlook.recipe import nearest
 from secondlook.reports import VERDICTS, Report
 
 SHORT = 7  # digits of a record's id
-SHOWN = 3  # ids in a cell
+SHOWN = 3  # ids, or numbers, in a cell
 
 
 @dataclass(frozen=True)
@@ -79,20 +79,19 @@ def table(rows: Iterable[Mapping | Sequence], columns: Sequence[str] | Mapping[s
 
 
 def verdicts(judgements: Iterable, caption: str = "Claims and their verdicts") -> Table:
-    """Every claim with its verdict, numbers, seeds and records, from judgements or their dicts.
+    """Every claim with its verdict and numbers, from judgements or their dicts; why, interval and records unfold.
 
     Raises ValueError for a verdict that is none.
     """
     rows = []
     for j in judgements:
         j = dict(j) if isinstance(j, Mapping) else j.as_dict()
-        claim = Html(f"{html.escape(j['says'])}{_why(j.get('why'))}", j["says"])
-        seeds, records = j["seeds"] or [], j["records"] or []
-        rows.append((j["id"], claim, badge(j["verdict"]), _number(j["published"]), _number(j["measured"]),
-                     _interval(j["interval"]), len(seeds) or "", _ids(records)))  # fmt: skip
-    return Table(
-        ("id", "claim", "verdict", "published", "measured", "interval", "seeds", "records"), tuple(rows), caption
-    )
+        seeds, more = j["seeds"] or [], [_interval(j["interval"]), _ids(j["records"] or [])]
+        more = [f"{word} {text}" for word, text in zip(("Interval", "Records"), more) if text]
+        claim = Html(f"{html.escape(j['says'])}{_why('. '.join([(j.get('why') or '').rstrip('.'), *more]))}", j["says"])
+        numbers = (_number(j["published"], SHOWN), _number(j["measured"], SHOWN))
+        rows.append((j["id"], claim, badge(j["verdict"]), *numbers, len(seeds) or ""))
+    return Table(("id", "claim", "verdict", "published", "measured", "seeds"), tuple(rows), caption)
 
 
 def badge(verdict: str) -> Html:
@@ -151,8 +150,9 @@ def _why(why: str | None) -> str:
     return f"<details><summary>why</summary>{_code(why)}</details>" if why else ""
 
 
-def _number(value) -> str:
-    if value is None:
+def _number(value, most: int = 0) -> str:
+    """A number, or several; nothing where there are more than `most` of them."""
+    if value is None or (most and isinstance(value, list | tuple) and len(value) > most):
         return ""
     if isinstance(value, list | tuple):
         return " / ".join(_number(v) for v in value)

@@ -22,6 +22,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 BUTTONS_REMOVED = ["sendChartToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d"]
 WIDTH = 78  # characters in a line of a title
 TOP, TOP_WITH_MENU = 28, 60  # pixels above the plot, for panel titles and for menus
+SUBTITLE = 24  # pixels between a title and what is below it; a page sets the title aside and takes this back
 
 
 def _template(ink: str, quiet: str, grid: str, paper: str, sequential: list, diverging: list) -> dict:
@@ -37,12 +38,10 @@ def _template(ink: str, quiet: str, grid: str, paper: str, sequential: list, div
         "title": {
             "x": 0,
             "xref": "paper",
-            "xanchor": "left",
-            "yref": "container",
+            "yref": "paper",
             "y": 1,
-            "yanchor": "top",
+            "yanchor": "bottom",
             "automargin": True,
-            "pad": {"t": 8, "b": 8},
             "font": {"size": 16},
             "subtitle": {"font": {"size": 13, "color": quiet}},
         },
@@ -67,15 +66,16 @@ def _template(ink: str, quiet: str, grid: str, paper: str, sequential: list, div
     return {"layout": layout, "data": {"heatmap": [{"type": "heatmap", "autocolorscale": True, "colorbar": bars}]}}
 
 
+# Heat maps carry numbers: no colour of a scale comes near the middle grey on which neither dark nor light text is read.
 LIGHT = _template(
     ink="#1f2328", quiet="#57606b", grid="#d8dee6", paper="#ffffff",
-    sequential=[[0, "#f6f8fb"], [0.25, "#c9d3ee"], [0.6, "#6f80cc"], [1, "#2b3577"]],
-    diverging=[[0, "#a8430b"], [0.25, "#f0b08e"], [0.5, "#f6f8fb"], [0.75, "#aab6e3"], [1, "#2b3577"]],
+    sequential=[[0, "#f6f8fb"], [1, "#9db0ee"]],
+    diverging=[[0, "#f2aa7c"], [0.5, "#f6f8fb"], [1, "#9db0ee"]],
 )  # fmt: skip
 DARK = _template(
     ink="#e6e9ed", quiet="#a3adb8", grid="#3d444d", paper="#1d2126",
-    sequential=[[0, "#1c2128"], [0.25, "#2f3a6e"], [0.6, "#6f80cc"], [1, "#dfe5fb"]],
-    diverging=[[0, "#ffab78"], [0.25, "#8c4419"], [0.5, "#1c2128"], [0.75, "#46549b"], [1, "#c2ccf5"]],
+    sequential=[[0, "#1c2128"], [1, "#5060bd"]],
+    diverging=[[0, "#a34a12"], [0.5, "#1c2128"], [1, "#5060bd"]],
 )  # fmt: skip
 
 
@@ -92,11 +92,17 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
     if not figure.data:
         raise ValueError(f"figure {id} has no traces; give it records that hold what it shows")
     top = TOP_WITH_MENU if figure.layout.updatemenus else TOP
+    below = SUBTITLE + (TOP_WITH_MENU - 14 if figure.layout.updatemenus else 0)
     figure.update_layout(
         template=LIGHT,
         height=height,
         margin_t=top,
-        title={"text": "<br>".join(textwrap.wrap(title, WIDTH)), "subtitle": {"text": data_name}},
+        title={
+            "text": "<br>".join(textwrap.wrap(title, WIDTH)),
+            "subtitle": {"text": data_name},
+            "pad.b": below,
+            "pad.t": 8,
+        },
         meta={"secondlook": {"id": id, "alt": alt, **{k: v for k, v in extras.items() if v}}},
     )
     for trace in figure.data:
@@ -125,7 +131,7 @@ def menu(buttons: Sequence[tuple[str, dict, dict]]) -> dict:
 
 
 def views(owners: Sequence[int], labels: Sequence[str], layouts: Sequence[dict] | None = None) -> dict:
-    """A drop-down that shows one view at a time: trace i belongs to view `owners[i]`, or to all of them where it is −1."""
+    """A drop-down that shows one view at a time: trace i belongs to view `owners[i]`, to all of them where it is −1."""
     layouts = layouts or [{}] * len(labels)
     shown = [{"visible": [o in (-1, i) for o in owners]} for i in range(len(labels))]
     return menu(list(zip(labels, shown, layouts, strict=True)))

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from secondlook.figures.images import webp
+from secondlook.figures.marks import means, picture
 from secondlook.figures.template import CLASS_COLOURS, finish, slider, views
 from secondlook.figures.values import caption, class_names, mean_interval, needed, sentence
 from secondlook.record import Record
@@ -30,38 +31,14 @@ def templates(record: Record, id: str = "templates") -> go.Figure:
     down = -(-count // ACROSS)
     pages = [webp(_page(row, count, down)) for row in sheet.reshape(len(steps), TILE, -1, 3)]
     at = [(k % ACROSS + 0.5, k // ACROSS * 1.18 + 1.01) for k in range(count)]
-    figure = go.Figure(
-        go.Scatter(
-            x=[x for x, _ in at],
-            y=[y for _, y in at],
-            mode="text",
-            text=list(names),
-            textposition="bottom center",
-            textfont_size=11,
-            hoverinfo="skip",
-        )
-    )
-    figure.add_layout_image(source=pages[-1], x=0, y=0, sizex=ACROSS, sizey=1.18 * down, xref="x", yref="y",
-                            sizing="stretch", yanchor="top", layer="below")  # fmt: skip
-    figure.update_xaxes(range=[0, ACROSS], visible=False, constrain="domain", fixedrange=True)
-    figure.update_yaxes(
-        range=[1.18 * down, 0],
-        visible=False,
-        scaleanchor="x",
-        constrain="domain",
-        constraintoward="top",
-        fixedrange=True,
-    )
+    figure = go.Figure(go.Scatter(x=[x for x, _ in at], y=[y for _, y in at], mode="text", text=list(names),
+                                  textposition="bottom center", textfont_size=11, hoverinfo="skip"))  # fmt: skip
+    picture(figure, pages[-1], ACROSS, 1.18 * down)
+    figure.update_yaxes(visible=False)
     changes = [{"images[0].source": page} for page in pages]
     figure.update_layout(sliders=[slider([f"{s:,}" for s in steps], changes, "iteration ")], showlegend=False)
-    likeness = _likeness(sheet, len(steps))
-    early = int(np.argmax(likeness >= LIKE))
-    title = f"After {steps[early]:,} of {steps[-1]:,} iterations the templates look nearly as they end, "
-    if early == len(steps) - 1:
-        early = max(early - 1, 0)
-        title = f"The templates change to the end: at {steps[early]:,} of {steps[-1]:,} iterations they are still different, "
-    title += f"correlation {likeness[early]:.2f}"
-    alt = f"The weights of {count} classes as images of {TILE} by {TILE} pixels, at {len(steps)} moments of training. {title}."
+    title = _shaping(sheet, steps)
+    alt = f"The weights of {count} classes as images of {TILE} by {TILE} pixels, at {len(steps)} moments. {title}."
     return finish(figure, id, title, alt, caption([record]), 410)
 
 
@@ -91,7 +68,7 @@ def template_measures(records: list[Record], id: str = "template-measures") -> g
     figure.update_layout(updatemenus=[views(owners, labels, layouts)], yaxis_title=units[0])
     figure.update_xaxes(tickvals=list(range(len(names))), ticktext=list(names), tickangle=-45, showgrid=False)
     title = _finding(area, names)
-    alt = f"Dot plot of red, green and blue in the centre and on the border of {len(names)} templates, and their symmetry. {title}."
+    alt = f"Dot plot of the colours and the symmetry of {len(names)} templates, red, green and blue. {title}."
     return finish(figure, id, title, alt, caption(records), 440)
 
 
@@ -117,6 +94,18 @@ def _page(row: np.ndarray, count: int, down: int) -> np.ndarray:
     return page
 
 
+def _shaping(sheet: np.ndarray, steps: list[int]) -> str:
+    """When the templates begin to look as they end, by the correlation of a moment's pixels with the last one's."""
+    likeness = _likeness(sheet, len(steps))
+    early = int(np.argmax(likeness >= LIKE))
+    if early < len(steps) - 1:
+        said = f"After {steps[early]:,} of {steps[-1]:,} iterations the templates look nearly as they end"
+    else:
+        early = max(early - 1, 0)
+        said = f"The templates change to the end: at {steps[early]:,} of {steps[-1]:,} iterations they still differ"
+    return f"{said}, correlation {likeness[early]:.2f}"
+
+
 def _likeness(sheet: np.ndarray, moments: int) -> np.ndarray:
     rows = sheet.reshape(moments, -1).astype(float)
     rows -= rows.mean(1, keepdims=True)
@@ -128,17 +117,8 @@ def _likeness(sheet: np.ndarray, moments: int) -> np.ndarray:
 
 def _dots(figure, names, values, name: str, colour: str, symbol: str, view: int, offset: float) -> None:
     found = [mean_interval(column) for column in values.T]
-    figure.add_scatter(
-        x=np.arange(len(names)) + offset,
-        y=np.array([m for m, _ in found]),
-        mode="markers",
-        name=name,
-        text=list(names),
-        error_y={"array": np.array([h for _, h in found]), "thickness": 1.5, "width": 3},
-        visible=view == 0,
-        marker={"color": colour, "symbol": symbol, "size": 9},
-        hovertemplate=f"%{{text}}, {name}: %{{y:.2f}}<extra></extra>",
-    )
+    means(figure, np.arange(len(names)) + offset, found, f"%{{text}}, {name}: %{{y:.2f}}", across=True, name=name,
+          text=list(names), visible=view == 0, marker={"color": colour, "symbol": symbol, "size": 9})  # fmt: skip
 
 
 def _finding(area: dict[str, np.ndarray], names: tuple[str, ...]) -> str:

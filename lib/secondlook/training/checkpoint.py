@@ -1,9 +1,11 @@
 """Checkpoints: whole or absent, verified before use, saved by time, and a clean way to stop.
 
-A file is one line of JSON (schema, identity, sha256 and length of the body) and the body, written by `torch.save` and
-read with `weights_only=True`. Two generations are kept: a damaged newest one is named and the one before it is used.
+A file is one line of JSON (schema, identity, circumstances, length of the body, sha256 of it all) and the body, written
+by `torch.save` and read with `weights_only=True`. Two generations are kept: a damaged newest one is named and the one
+before it is used.
 """
 
+import glob
 import hashlib
 import io
 import json
@@ -12,7 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -65,6 +67,8 @@ class Checkpoint:
         Raises CheckpointError for another run's checkpoint, and where files exist but none is whole: a start from zero
         is never silent.
         """
+        for part in self._left_behind():
+            part.unlink(missing_ok=True)
         damaged = []
         for path in (self.path, self.previous):
             if not path.exists():
@@ -86,35 +90,49 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save(state, buffer)
         body = buffer.getvalue()
-        header = {"schema": SCHEMA, "identity": self.identity, "circumstances": self.circumstances,
-                  "sha256": hashlib.sha256(body).hexdigest(), "length": len(body)}  # fmt: skip
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(header, sort_keys=True).encode() + b"\n" + body
+        header = {"schema": SCHEMA, "identity": self.identity, "circumstances": self.circumstances, "length": len(body)}
+        content = _line({**header, "sha256": _digest(header, body)}) + b"\n" + body
         fresh = self.path.with_name(self.path.name + ".new")
         try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(fresh, content)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
             raise CheckpointError(
-                f"{self.path}: cannot be written ({error.strerror}); the one before it is intact"
+                f"{self.path}: cannot be written ({error.strerror}); the one before it is intact: make room or choose "
+                "another folder, and run the same command again"
             ) from error
         if self.path.exists():
             self.path.replace(self.previous)
         fresh.replace(self.path)
         self._last = time.monotonic()
 
+    def due(self) -> tuple[str, int | None]:
+        """What is due now: "" (nothing), "save", or "stop" with the signal that asked for it, None for the deadline."""
+        if _asked[0] is not None:
+            return "stop", _asked[0]
+        now = time.monotonic()
+        if self.deadline is not None and now >= self.deadline:
+            return "stop", None
+        return ("save" if now - self._last >= self.every else ""), None
+
     def offer(self, state: Callable[[], dict]) -> None:
         """Saves when it is time, or when a stop was asked for or the deadline has passed; then raises Stopped."""
-        asked = _asked[0]
-        if asked is not None or (self.deadline is not None and time.monotonic() >= self.deadline):
+        due, signal_number = self.due()
+        if due:
             self.save(state())
-            raise Stopped(self.path, asked)
-        if time.monotonic() - self._last >= self.every:
-            self.save(state())
+        if due == "stop":
+            raise Stopped(self.path, signal_number)
 
     def remove(self) -> None:
-        for path in (self.path, self.previous, self.path.with_name(self.path.name + ".new")):
+        for path in (self.path, self.previous, self.path.with_name(self.path.name + ".new"), *self._left_behind()):
             path.unlink(missing_ok=True)
+
+    def _left_behind(self) -> list[Path]:
+        """Parts of files whose writing process is gone."""
+        parts = self.path.parent.glob(f".{glob.escape(self.path.name)}.new.*.part")
+        return [part for part in parts if not Path("/proc", part.suffixes[-2][1:]).exists()]
 
     def _compare(self, path: Path, header: dict) -> None:
         differs = [
@@ -137,12 +155,10 @@ def read(path: Path) -> tuple[dict, dict]:
     line, _, body = content.partition(b"\n")
     try:
         header = json.loads(line)
-        whole = (
-            header["schema"] == SCHEMA
-            and header["length"] == len(body)
-            and header["sha256"] == hashlib.sha256(body).hexdigest()
-        )
-        if not whole or not isinstance(header["identity"], dict) or not isinstance(header["circumstances"], dict):
+        stated = header.pop("sha256")
+        if header["schema"] != SCHEMA:
+            raise ValueError(f"schema {header['schema']}, this version reads {SCHEMA}")
+        if stated != _digest(header, body) or _line({**header, "sha256": stated}) != line:
             raise ValueError("its digest does not match")
         return header, torch.load(io.BytesIO(body), weights_only=True)
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -150,6 +166,11 @@ def read(path: Path) -> tuple[dict, dict]:
 
 
 _asked: list[int | None] = [None]
+
+
+def asked_to_stop() -> int | None:
+    """The signal that asked this process to stop, if one did."""
+    return _asked[0]
 
 
 @contextmanager
@@ -170,6 +191,17 @@ def stop_on_signals():
         _asked[0] = None
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _line(header: dict) -> bytes:
+    return json.dumps(header, sort_keys=True).encode()
+
+
+def _digest(header: dict, body: bytes) -> str:
+    """Over all that is read back: a flipped bit in the header counts as one in the body."""
+    digest = hashlib.sha256(_line(header) + b"\n")
+    digest.update(body)
+    return digest.hexdigest()
 
 
 def _plain(value: dict) -> dict:

@@ -70,7 +70,7 @@ def _normalised(flat: Tensor) -> Tensor:
 
 
 def _activations(x: Tensor, size: int, mean: Tensor, whitening: Tensor, centroids: Tensor, chunk: int = 2) -> Tensor:
-    """The features of `patches`. One product gives the squared distances |z|² − 2 z·c + |c|², in a buffer used again."""
+    """The features of `patches`. One product gives the squared distances |z|² − 2 z·c + |c|², in a lasting buffer."""
     side = x.shape[1] - size + 1
     middle = (side + 1) // 2
     lookup = torch.cat([-2 * centroids.T, centroids.square().sum(1)[None], torch.ones(1, len(centroids))])
@@ -83,11 +83,8 @@ def _activations(x: Tensor, size: int, mean: Tensor, whitening: Tensor, centroid
         z = (_normalised(flat) - mean) @ whitening
         z = torch.cat([z, torch.ones(len(z), 1), z.square().sum(1, keepdim=True)], 1)
         distance = torch.mm(z, lookup, out=buffer[: len(z)]).clamp_(min=0).sqrt_()
-        near = (
-            torch.sub(distance.mean(1, keepdim=True), distance, out=distance)
-            .clamp_(min=0)
-            .view(-1, side, side, len(centroids))
-        )
+        torch.sub(distance.mean(1, keepdim=True), distance, out=distance).clamp_(min=0)
+        near = distance.view(-1, side, side, len(centroids))
         halves = (slice(middle), slice(middle, None))
         out[start : start + len(part)] = torch.cat([near[:, r, c].sum((1, 2)) for r in halves for c in halves], 1)
     return out

@@ -189,7 +189,7 @@ def train(
     state = checkpoint.load() if checkpoint else None
     first = _restore(state, batches, members) if state else 0
     for number in range(first, blocks + 1):
-        if number in marks:
+        if number in marks or number in keep:
             _observe(min(number * block, total), batches, keyed, members, validation, number in keep)
         if number == blocks:
             break

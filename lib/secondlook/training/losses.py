@@ -36,8 +36,8 @@ def criterion(settings: Classifier) -> Criterion:
     return lambda logits, labels: F.cross_entropy(_wide(logits), labels, label_smoothing=settings.label_smoothing)
 
 
-def penalty(settings: Classifier, net: nn.Module) -> Callable[[], Tensor] | None:
-    """The terms added to the loss, as a function of the net's current weights; None where there are none.
+def penalty(settings: Classifier, net: nn.Module) -> Callable[[], Tensor | float]:
+    """The terms added to the loss, as a function that reads the net's current weights.
 
     l2_dense is λ·Σw² over the kernel of the net's layer `dense`, the way Keras regularises one layer: not weight decay,
     for its gradient 2λw goes through the optimiser. Raises RecipeError for a net without such a layer.
@@ -45,11 +45,11 @@ def penalty(settings: Classifier, net: nn.Module) -> Callable[[], Tensor] | None
     check(settings)
     strength = settings.penalty.get("l2_dense", 0.0)
     if not strength:
-        return None
+        return lambda: 0.0
     layer = getattr(net, "dense", None)
     if not isinstance(layer, nn.Linear):
         raise RecipeError(f"penalty l2_dense needs a net with a layer 'dense'; {type(net).__name__} has none")
-    return lambda: strength * layer.weight.square().sum()
+    return lambda: strength * layer.weight.square().sum((-2, -1))
 
 
 def _wide(logits: Tensor) -> Tensor:

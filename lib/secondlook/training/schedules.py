@@ -4,6 +4,8 @@ Epochs count from 0. Every schedule but `one_cycle` sets the rate once an epoch.
 """
 
 import math
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch.optim import Optimizer
@@ -44,10 +46,11 @@ class Schedule:
             self.scheduler.step()
 
     def after_epoch(self, validation_loss: float | None) -> None:
-        if self.watches:
-            self.scheduler.step(validation_loss)
-        elif self.scheduler is not None and not self.every_step:
-            self.scheduler.step()
+        if self.scheduler is None or self.every_step:
+            return
+        with warnings.catch_warnings():  # a run that is continued after an epoch's last step has not stepped here
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            self.scheduler.step(*([validation_loss] if self.watches else []))
 
     def state(self) -> dict:
         return {} if self.scheduler is None else self.scheduler.state_dict()
@@ -81,37 +84,39 @@ def check(table: dict) -> dict:
 def build(table: dict, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:
     """The schedule of a recipe's table, over the optimiser's own learning rate η₀.
 
-    constant · plateau (×factor after more than `patience` epochs without a better validation loss) · multi_step
-    (×factor at `milestones`) · step (×factor `every` so many epochs) · exponential, η₀·decay_rate^(t/decay_step) in
-    epoch t · exp_after, ×e^(−rate) each epoch from `after` on · halve_then_tenth, ×½ each epoch from `halve_from` on and
-    ×⅒ each epoch from `tenth_from` on, compounding · cosine to `minimum` · one_cycle, up to η₀ at the share
-    `peak_at` of all steps, starting from `start`·η₀ and ending at `end`·η₀. Raises RecipeError as `check` does.
+    constant · plateau: ×factor after more than `patience` epochs without a better validation loss · multi_step: ×factor
+    at `milestones` · step: ×factor `every` so many epochs · exponential: η₀·decay_rate^(t/decay_step) in epoch t ·
+    exp_after: ×e^(−rate) each epoch from `after` on · halve_then_tenth: ×½ each epoch from `halve_from` on, ×⅒ each
+    epoch from `tenth_from` on, compounding · cosine: to `minimum` · one_cycle: up to η₀ at the share `peak_at` of all
+    steps, from `start`·η₀ and down to `end`·η₀. Raises RecipeError as `check` does.
     """
     name, o = table.get("name"), check(table)
-    rate = optimizer.param_groups[0]["lr"]
-    by_epoch = lambda factor: Schedule(optimizer, torch_schedules.LambdaLR(optimizer, factor))  # noqa: E731
     if name == "constant":
         return Schedule(optimizer, None)
     if name == "plateau":
-        plateau = torch_schedules.ReduceLROnPlateau(
-            optimizer, factor=o["factor"], patience=o["patience"], threshold=o["threshold"], min_lr=o["minimum"]
+        options = {"patience": o["patience"], "threshold": o["threshold"], "min_lr": o["minimum"]}
+        return Schedule(
+            optimizer, torch_schedules.ReduceLROnPlateau(optimizer, factor=o["factor"], **options), watches=True
         )
-        return Schedule(optimizer, plateau, watches=True)
     if name == "multi_step":
         return Schedule(optimizer, torch_schedules.MultiStepLR(optimizer, list(o["milestones"]), o["factor"]))
     if name == "step":
         return Schedule(optimizer, torch_schedules.StepLR(optimizer, o["every"], o["factor"]))
-    if name == "exponential":
-        return by_epoch(lambda t: o["decay_rate"] ** (t / o["decay_step"]))
-    if name == "exp_after":
-        return by_epoch(lambda t: math.exp(-o["rate"] * max(0, t - o["after"] + 1)))
-    if name == "halve_then_tenth":
-        first, then = o["halve_from"], o["tenth_from"]
-        return by_epoch(lambda t: 0.5 ** max(0, min(t + 1, then) - first) * 0.1 ** max(0, t + 1 - max(first, then)))
     if name == "cosine":
         return Schedule(optimizer, torch_schedules.CosineAnnealingLR(optimizer, max(1, epochs), o["minimum"]))
-    cycle = torch_schedules.OneCycleLR(
-        optimizer, rate, total_steps=max(2, epochs * steps_per_epoch + 1), pct_start=o["peak_at"],
-        div_factor=1 / o["start"], final_div_factor=o["start"] / o["end"], cycle_momentum=False,
-    )  # fmt: skip
-    return Schedule(optimizer, cycle, every_step=True)
+    if name == "one_cycle":
+        options = {"pct_start": o["peak_at"], "div_factor": 1 / o["start"], "final_div_factor": o["start"] / o["end"]}
+        total, rate = max(2, epochs * steps_per_epoch + 1), optimizer.param_groups[0]["lr"]
+        cycle = torch_schedules.OneCycleLR(optimizer, rate, total_steps=total, cycle_momentum=False, **options)
+        return Schedule(optimizer, cycle, every_step=True)
+    return Schedule(optimizer, torch_schedules.LambdaLR(optimizer, _factor(name, o)))
+
+
+def _factor(name: str, o: dict) -> Callable[[int], float]:
+    """What the initial rate is multiplied by in epoch t."""
+    if name == "exponential":
+        return lambda t: o["decay_rate"] ** (t / o["decay_step"])
+    if name == "exp_after":
+        return lambda t: math.exp(-o["rate"] * max(0, t - o["after"] + 1))
+    first, then = o["halve_from"], max(o["halve_from"], o["tenth_from"])
+    return lambda t: 0.5 ** max(0, min(t + 1, then) - first) * 0.1 ** max(0, t + 1 - then)

@@ -1,0 +1,218 @@
+"""Records of networks trained as classifiers: images, net, training, and the record as soon as it is whole."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from secondlook import models
+from secondlook.data import Images, Split, draws, load, split
+from secondlook.data.loader import DeviceLoader
+from secondlook.experiments.outcome import outcome, telemetry
+from secondlook.experiments.provenance import provenance, versions
+from secondlook.recipe import Classifier, Data, Recipe, RecipeError, checked
+from secondlook.record import Record, Records, folder_for, save
+from secondlook.training import batched
+from secondlook.training.checkpoint import Checkpoint, Stopped
+from secondlook.training.distributed import Team, team
+from secondlook.training.loop import Training, check, train
+from secondlook.training.modes import Mode, choose
+from secondlook.training.parallel import in_processes
+
+NORMALISE = {"cifar10": "statistics", "cifar100": "statistics", "mnist": "half"}
+SAVE_EVERY = 60.0  # seconds between two checkpoints
+
+
+def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
+    """Seeds of one net and equal settings together; recipes whose length is decided on the way alone."""
+    found: dict[str, list[Recipe]] = {}
+    for recipe in recipes:
+        equal = replace(recipe, seed=0, keep="metrics").as_dict() if batched.fits(recipe.settings) else recipe.id
+        found.setdefault(str(equal), []).append(recipe)
+    return list(found.values())
+
+
+def produce(group: list[Recipe], execution) -> list[Record]:
+    """A record for each recipe of a group, filed as soon as it is whole; none on a rank that does not lead.
+
+    Small nets of several seeds train side by side on a CUDA device, and in `execution.processes` processes, where it
+    has that field, on a CPU. Raises RecipeError for a recipe that cannot be, Stopped when asked to stop.
+    """
+    together = team(execution.resolved_device())
+    tasks = [Task(group[0], execution, together)]
+    processes = min(getattr(execution, "processes", 1), len(group))
+    if len(group) > 1 and tasks[0].mode(build(group[0].settings, tasks[0])).graph:
+        return _side_by_side([*tasks, *(Task(r, execution, together) for r in group[1:])])
+    if processes > 1 and together.device == "cpu":
+        in_processes(_produce_all, [(group[k::processes], execution) for k in range(processes)], execution.progress)
+        store = Records(execution.records_dir, execution.runs_dir)
+        return [store.get(recipe) for recipe in group]
+    return _produce_all(group, execution)
+
+
+def _produce_all(recipes: Sequence[Recipe], execution) -> list[Record]:
+    made = []
+    for recipe in recipes:
+        if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
+            raise Stopped(execution.runs_dir, None)
+        made += _produce(Task(recipe, execution, team(execution.resolved_device())))
+    return made
+
+
+def _produce(task: "Task") -> list[Record]:
+    settings: Classifier = task.recipe.settings
+    net, before, checkpoints = build(settings, task), None, [task.checkpoint()]
+    if settings.first:
+        own = checked(Classifier, {**asdict(settings), "first": {}, **settings.first}, f"{task.recipe}: first")
+        checkpoints.append(task.checkpoint(".first"))
+        before = task.train(build(own, task), own, checkpoints[1], f"{task.recipe}, the phase before")
+        net.take_encoder(before.net)
+    run = task.train(net, settings, checkpoints[0], str(task.recipe))
+    return _filed([task], [outcome(task, run, before)] if task.team.leads else [], [run], checkpoints)
+
+
+def _side_by_side(tasks: list["Task"]) -> list[Record]:
+    """Records of several seeds trained as one net; the group's identity stands in each one's provenance."""
+    first, settings = tasks[0], tasks[0].recipe.settings
+    identity = hashlib.sha256("".join(task.recipe.id for task in tasks).encode()).hexdigest()[:16]
+    net = batched.SideBySide([build(settings, task) for task in tasks])
+    checkpoint = first.checkpoint(name=f"group-{identity}", runs=[task.recipe.id for task in tasks])
+    run = first.train(net, settings, checkpoint, f"{first.recipe} and {len(tasks) - 1} more seeds", tasks)
+    members = [batched.alone(run, k) for k in range(len(tasks))]
+    records = [outcome(task, member) for task, member in zip(tasks, members)]
+    return _filed(tasks, records, members, [checkpoint], group={"id": identity, "members": len(tasks)})
+
+
+def _filed(tasks, records, runs, checkpoints, **more) -> list[Record]:
+    """The records, with their provenance, on their shelves; then the checkpoints are needed no more."""
+    for task, record, run in zip(tasks, records, runs):
+        told = {**telemetry(run, task), "device": task.team.device, "world": task.team.world, **more}
+        told |= {"normalise": task.normalise, "resumed_from": checkpoints[0].resumed_from}
+        with run.mode.flags():  # which are part of it
+            record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
+        save([record], folder_for(record.recipe, task.execution.records_dir, task.execution.runs_dir))
+    for checkpoint in checkpoints if tasks[0].team.leads else ():
+        checkpoint.remove()
+    return records
+
+
+def build(settings: Classifier, task: "Task") -> nn.Module:
+    """The recipe's net, initialised by the recipe's seed; image size, channels and classes follow the data.
+
+    Raises RecipeError for a model or an option that is not there.
+    """
+    options = dict(settings.model)
+    name = options.pop("name", None)
+    follows = {"image_size": task.side, "in_channels": task.channels, "num_classes": task.classes}
+    known = models.OPTIONS.get(name, ())
+    torch.default_generator.manual_seed(draws.generator_seed(task.recipe.seed, -1, 0))
+    try:
+        return models.build(name, **{k: v for k, v in follows.items() if k in known} | options)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"{task.recipe}: {error}") from None
+
+
+class Task:
+    """A recipe's images on a device, and how a net is trained on them."""
+
+    def __init__(self, recipe: Recipe, execution, together: Team):
+        self.recipe, self.execution, self.team = recipe, execution, together
+        self.started, self.clock = datetime.now(UTC), time.perf_counter()
+        check(recipe.settings, recipe.data.validation > 0)
+        self.images: Images = load_images(recipe.data.name, recipe.data.source, str(execution.data_dir))
+        self.parts: Split = split(self.images, recipe.data, recipe.split_seed)
+        x = self.images.x_train
+        self.classes, self.channels = len(self.parts.class_names), x.shape[3] if x.ndim == 4 else 1
+        self.side = recipe.data.image_size or x.shape[1]
+        self.normalise = getattr(recipe.data, "normalise", NORMALISE[recipe.data.name])
+        self.mean, self.std = _normalisation(self.normalise, x[self.parts.train])
+
+    def loader(self, part: str, mode: Mode, settings: Classifier) -> DeviceLoader | None:
+        """Batches of `train`, `validation` or `test`; None where the recipe holds no image back for validation."""
+        data, index = self.recipe.data, getattr(self.parts, part)
+        if len(index) == 0:
+            return None
+        learning, where = part == "train", "test" if part == "test" else "train"
+        large = mode.is_cuda or self.side <= 64
+        return DeviceLoader(
+            getattr(self.images, f"x_{where}")[index], getattr(self.parts, f"y_{part}"),
+            batch_size=settings.batch_size if learning else 250 if large else 32, seed=self.recipe.seed,
+            device=mode.device, augment=settings.augment if learning else {}, image_size=data.image_size,
+            mean=self.mean, std=self.std, noise=data.noise if data.noise_on in ("both", where) else "none",
+            noise_std=data.noise_std, dtype=mode.dtype, channels_last=mode.channels_last, index=index,
+            rank=self.team.rank if learning else 0, world=self.team.world if learning else 1,
+        )  # fmt: skip
+
+    def mode(self, net: nn.Module, settings: Classifier | None = None) -> Mode:
+        return choose(net, settings or self.recipe.settings, self.team.device, self.team.world)
+
+    def train(
+        self,
+        net: nn.Module,
+        settings: Classifier,
+        checkpoint: Checkpoint,
+        label: str,
+        tasks: list["Task"] | None = None,
+    ) -> Training:
+        """`net`, trained on this task's images, or on those of `tasks`, a member on each."""
+        mode, tasks = self.mode(net, settings), tasks or []
+        checkpoint.circumstances |= mode.words()
+
+        def loader(part: str):
+            own = [task.loader(part, mode, settings) for task in tasks or [self]]
+            if not tasks or own[0] is None:
+                return own[0]
+            plain = not settings.augment and self.recipe.data.noise == "none"
+            alike = all(np.array_equal(getattr(task.parts, part), getattr(self.parts, part)) for task in tasks)
+            return batched.Loaders(own, shared=plain and alike)
+
+        validation = loader("validation")
+        # A report that holds no image back looks at the test set after every epoch; here that decides nothing.
+        test = loader("test") if validation is None and settings.test else None
+        with mode.flags():
+            return train(
+                net, loader("train"), settings, self.recipe.seed, validation=validation, test=test, mode=mode,
+                team=self.team, checkpoint=checkpoint, progress=lambda share: self.execution.progress(label, share),
+            )  # fmt: skip
+
+    def checkpoint(self, phase: str = "", name: str = "", **more) -> Checkpoint:
+        """Where a phase of this task saves itself: the recipe's settings, one by one, are its identity."""
+        identity = {"phase": phase, "images": self.images.digest, **more}
+        for part, value in self.recipe.identity().items():
+            inner = value if isinstance(value, dict) else {"": value}
+            identity |= {f"{part}.{key}".strip("."): setting for key, setting in inner.items()}
+        circumstances = {"threads": torch.get_num_threads(), "versions": versions(), "device": self.team.device,
+                         "world": self.team.world}  # fmt: skip
+        path = Path(self.execution.runs_dir, "checkpoints", f"classifier-{name or self.recipe.id}{phase}.ckpt")
+        return Checkpoint(path, identity, circumstances, every=SAVE_EVERY, deadline=self.execution.deadline)
+
+    def macs(self) -> int:
+        """Multiply-adds of one image's forward pass, counted on a net without memory."""
+        with torch.device("meta"):
+            net = build(self.recipe.settings, self)
+        return sum(models.macs(net, (self.channels, self.side, self.side)).values())
+
+
+def _normalisation(kind: str, x: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, of pixels in [0, 1]: `statistics` of x, `half` (0.5), `none`."""
+    channels = x.shape[3] if x.ndim == 4 else 1
+    if kind != "statistics":
+        centre, scale = {"half": (0.5, 0.5), "none": (0.0, 1.0)}[kind]
+        return [centre] * channels, [scale] * channels
+    levels = np.arange(256) / 255
+    counts = [np.bincount(x.reshape(-1, channels)[:, c], minlength=256) / (x.size / channels) for c in range(channels)]
+    means = [float(levels @ share) for share in counts]
+    return means, [float(np.sqrt((levels - m) ** 2 @ share)) for m, share in zip(means, counts)]
+
+
+@lru_cache(maxsize=1)
+def load_images(name: str, source: str, data_dir: str) -> Images:
+    """As `data.load`, remembering the last data set."""
+    return load(Data(name=name, source=source), data_dir)

@@ -1,0 +1,159 @@
+"""From a trained classifier to its record: curves, metrics of the test set, scores, kernels, speed and cost."""
+
+import hashlib
+import importlib
+import math
+
+import numpy as np
+import torch
+from torch import nn
+
+from secondlook import models
+from secondlook.data.loader import DeviceLoader
+from secondlook.evaluation import metrics as measure
+from secondlook.record import Record
+from secondlook.training.loop import Training
+
+MANY = 10  # classes; with more of them a record keeps the five best scores of an image and coarser curves
+
+
+def outcome(task, run: Training, before: Training | None = None) -> Record:
+    """The record of a finished run, still without provenance. The test set is opened here, once, if it is at all.
+
+    `task` is the recipe with its images (see `classifier.Task`), `before` the phase trained before, if any.
+    """
+    recipe, settings, net = task.recipe, task.recipe.settings, run.net
+    last = {name: values[-1] for name, values in run.history.items() if name not in ("seconds", "learning_rate")}
+    metrics = {**last, "epochs": run.epoch, "steps": run.steps, "parameters": models.parameter_count(net),
+               "trainable_parameters": models.parameter_count(net, trainable=True), "macs": task.macs(),
+               "train_seconds": sum(run.history.get("seconds", []))}  # fmt: skip
+    if run.best_epoch >= 0:
+        metrics |= {"best_epoch": run.best_epoch, "best_validation_loss": run.best_loss}
+        metrics["stopped_early"] = run.stopped_early
+        if settings.restore_best:
+            metrics["validation_accuracy"] = run.history["validation_accuracy"][run.best_epoch]
+            metrics["validation_loss"] = run.best_loss
+    if run.status == "diverged":
+        metrics |= dict(zip(("diverged_step", "diverged_learning_rate"), run.diverged[0]))
+    history, arrays = dict(run.history), {}
+    if before is not None:
+        metrics["first_seconds"] = sum(before.history["seconds"])
+        history |= {f"first_{name}": values for name, values in before.history.items()}
+    if settings.test:
+        tested, arrays = _test(task, run)
+        metrics |= tested
+    if recipe.keep == "evidence":
+        arrays["kernels"] = kernels(net)
+    metrics = {name: rounded(value) for name, value in metrics.items()}
+    history = {name: np.array(values, np.float32) for name, values in history.items()}
+    return Record(recipe, run.status, metrics, history, arrays)
+
+
+def _test(task, run: Training) -> tuple[dict, dict]:
+    """Metrics and arrays of the test set, from one pass over it with the weights that the run ended with."""
+    recipe = task.recipe
+    loader = task.loader("test", run.mode, recipe.settings)
+    with run.mode.flags():
+        logits, labels = predict(run, loader)
+    loss = float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)))
+    predictions = logits.argmax(1)
+    metrics = {"test_accuracy": measure.accuracy(labels, predictions), "test_loss": loss}
+    names = ("test_precision", "test_recall", "test_f1")
+    metrics |= dict(zip(names, measure.macro(measure.confusion(labels, predictions, task.classes))))
+    arrays: dict[str, np.ndarray] = {}
+    if recipe.keep != "metrics":
+        arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
+    if np.isfinite(logits).all():
+        more, scores = _scores(recipe.keep, logits, labels)
+        metrics, arrays = metrics | more, arrays | scores
+    if recipe.keep == "evidence":
+        more, seen = _insight(task, run, loader)
+        metrics, arrays = metrics | more, arrays | seen
+    return metrics, arrays
+
+
+@torch.no_grad()
+def predict(run: Training, loader: DeviceLoader) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (n, C), float32 or float64, and labels (n,) of a loader's images, the net in evaluation mode."""
+    run.net.eval()
+    logits, labels = [], []
+    for x, y in loader.evaluation_batches():
+        with run.mode.autocast():
+            logits.append(run.net(x))
+        labels.append(y)
+    logits = torch.cat(logits)
+    return (logits if logits.dtype == torch.float64 else logits.float()).cpu().numpy(), torch.cat(labels).cpu().numpy()
+
+
+def _scores(keep: str, logits: np.ndarray, labels: np.ndarray) -> tuple[dict, dict]:
+    """AUCs, calibration and, as evidence, the scores themselves; the AUC is of the scores before they are rounded."""
+    probabilities = torch.from_numpy(logits).double().softmax(1).numpy()
+    classes = logits.shape[1]
+    metrics: dict = {"calibration_error": measure.calibration(labels, probabilities).ece}
+    if len(np.unique(labels)) == classes:
+        area = measure.macro_auc(labels, probabilities)
+        metrics |= {"auc_macro": area.value, "auc_macro_low": area.low, "auc_macro_high": area.high}
+    if classes > 5:
+        metrics["test_top5_accuracy"] = measure.top_k(labels, probabilities, 5)
+    if keep != "evidence" or "auc_macro" not in metrics:
+        return metrics, {}
+    intervals = [measure.auc_interval(labels == c, probabilities[:, c]) for c in range(classes)]
+    metrics |= {"auc": [i.value for i in intervals], "auc_low": [i.low for i in intervals]}
+    metrics["auc_high"] = [i.high for i in intervals]
+    if classes <= MANY:
+        return metrics, {"scores": measure.encode_scores(probabilities)}
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+    kept = measure.encode_scores(np.take_along_axis(probabilities, best, 1))
+    curves = measure.pack_curves(measure.roc_one_vs_rest(labels, probabilities, points=60))
+    return metrics, {"top5": best.astype(np.uint8), "top5_scores": kept, "roc": curves}
+
+
+def _insight(task, run: Training, loader: DeviceLoader) -> tuple[dict, dict]:
+    """What a page needs of the net while its weights exist: `insight.collect`, where the library has it."""
+    try:
+        collect = importlib.import_module("secondlook.insight").collect
+    except (ImportError, AttributeError):
+        return {}, {}
+    return collect(run.net, task.recipe, loader, task.parts.test)
+
+
+def kernels(net: nn.Module) -> np.ndarray:
+    """The weights of the first convolution, float16 (out, in, side, side); empty where a net has none."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            return module.weight.detach().float().cpu().numpy().astype(np.float16)
+    return np.zeros(0, np.float16)
+
+
+def telemetry(run: Training, task) -> dict:
+    """Speed and cost of a run's training, for its provenance.
+
+    A step's arithmetic is counted as three forward passes of two operations a multiply-add.
+    """
+    images, seconds = len(task.parts.train) * run.epoch, sum(run.history.get("seconds", []))
+    told = {**run.mode.words(), "examples": images, "host_syncs_per_step": getattr(run.executed, "syncs", None)}
+    told["weights"] = weights_digest(run.net)
+    if seconds:
+        rate = images / seconds
+        told |= {"examples_per_second": rounded(rate), "flop_per_second": rounded(6.0 * task.macs() * rate)}
+    if run.mode.is_cuda:
+        told["peak_memory_bytes"] = torch.cuda.max_memory_allocated(run.mode.device)
+    return told
+
+
+def weights_digest(net: nn.Module) -> str:
+    """The first 16 hexadecimal digits of the sha256 of all weights and running statistics."""
+    total = hashlib.sha256()
+    for name, values in net.state_dict().items():
+        total.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+        total.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return total.hexdigest()[:16]
+
+
+def rounded(value):
+    """Six digits; None for what is not finite, which JSON has no word for."""
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None

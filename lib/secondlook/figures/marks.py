@@ -1,0 +1,46 @@
+"""What several figures are drawn from: dots with intervals, lines at a value, rows with labels, a picture on axes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from secondlook.figures.template import MEASURED, faded
+
+
+def means(figure: go.Figure, at, found: Sequence[tuple[float, float]], hover: str, *, across: bool = False,
+          name: str = "mean, 95 % interval", **more) -> None:  # fmt: skip
+    """Adds dots at (mean, half-width) of `found`: beside rows `at`, or above places `at` where `across`."""
+    values, error = np.array([m for m, _ in found]), {"array": np.array([h for _, h in found]), "thickness": 2}
+    places = {"x": at, "y": values, "error_y": error} if across else {"x": values, "y": at, "error_x": error}
+    look = {"mode": "markers", "marker": {"size": 10, "color": MEASURED}, **more}
+    figure.add_scatter(**places, name=name, hovertemplate=f"{hover}<extra></extra>", **look)
+
+
+def seeds(figure: go.Figure, values: Sequence[np.ndarray], digits: str = ".2%") -> None:
+    """Adds a small dot for each seed of each row, below the row's mean."""
+    rows = np.repeat(np.arange(len(values)) + 0.22, [len(v) for v in values])
+    figure.add_scatter(x=np.concatenate(values), y=rows, mode="markers", name="a seed",
+                       marker={"size": 6, "color": faded(MEASURED, 0.5)},
+                       hovertemplate=f"%{{x:{digits}}}<extra></extra>")  # fmt: skip
+
+
+def line_at(figure: go.Figure, value: float, span: Sequence[float], name: str, colour: str, dash: str = "dash") -> None:
+    """Adds a vertical line at `value` from span[0] to span[1], named in the legend."""
+    figure.add_scatter(x=[value, value], y=list(span), mode="lines", name=name, hovertemplate=f"{name}<extra></extra>",
+                       line={"color": colour, "dash": dash, "width": 2})  # fmt: skip
+
+
+def label_rows(figure: go.Figure, labels: Sequence[str], **more) -> None:
+    """Labels the rows 0, 1, … of the y axis, the first on top."""
+    n = len(labels)
+    figure.update_yaxes(tickvals=list(range(n)), ticktext=list(labels), range=[n - 0.5, -0.5], zeroline=False, **more)
+
+
+def picture(figure: go.Figure, source: str, width: float, height: float, toward: str = "center") -> None:
+    """Lays a picture on the axes, `width` by `height` units from the upper left corner, its proportions kept."""
+    figure.add_layout_image(source=source, x=0, y=0, sizex=width, sizey=height, xref="x", yref="y", sizing="stretch",
+                            yanchor="top", layer="below")  # fmt: skip
+    still = {"constrain": "domain", "fixedrange": True, "showgrid": False, "zeroline": False}
+    figure.update_xaxes(range=[0, width], visible=False, constraintoward=toward, **still)
+    figure.update_yaxes(range=[height, 0], scaleanchor="x", constraintoward="top", **still)

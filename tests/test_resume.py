@@ -1,0 +1,164 @@
+"""Killed, stopped or cut anywhere, the same command gives the same answer; the real command, where it is about it."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from secondlook.experiments import Execution, classifier
+from secondlook.record import Records
+from secondlook.reports import parse
+from secondlook.training import checkpoint as checkpoints
+from secondlook.training.checkpoint import CheckpointError, Stopped
+
+ROOT = Path(__file__).resolve().parents[1]
+REPORT = """
+title = "A report for tests"
+short = "Test"
+letter = "T"
+source = "none"
+[base]
+kind = "classifier"
+data = { name = "cifar10", source = "standin", validation = 0.2, train_limit = 250, test_limit = 50 }
+optimizer = { name = "sgd", learning_rate = 0.05, momentum = 0.9 }
+batch_size = 4
+epochs = 6
+keep = "predictions"
+[run.lenet]
+says = "a LeNet"
+variants = ["further"]
+model = { name = "lenet" }
+[run.keras]
+says = "a net with dropout and batch normalisation"
+variants = ["further"]
+model = { name = "keras_cnn", stage = 3, width = 0.125 }
+[profile.smoke]
+seeds = 1
+"""
+COMMAND = """
+import sys
+from pathlib import Path
+import secondlook.cli as cli
+from secondlook.reports import parse
+from secondlook.experiments import classifier
+classifier.SAVE_EVERY = 0.1
+cli.read = lambda name: parse(Path({report!r}).read_text(), Path({report!r}))
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Command:
+    """`secondlook train` on the report above, with its own folders and one thread."""
+
+    def __init__(self, folder: Path, name: str):
+        self.folder = folder / name
+        self.folder.mkdir()
+        (folder / "test.toml").write_text(REPORT)
+        self.code = COMMAND.format(report=str(folder / "test.toml"))
+
+    def start(self) -> subprocess.Popen:
+        folders = [f"--{name}-dir={self.folder}" for name in ("records", "runs", "data")]
+        words = ["train", "test", "--run", "lenet", "--profile", "smoke", "--device", "cpu", *folders]
+        return subprocess.Popen(
+            [sys.executable, "-c", self.code, *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT,
+        )  # fmt: skip
+
+    def wait_for_a_checkpoint(self, child: subprocess.Popen) -> None:
+        until = time.monotonic() + 60
+        while not list(self.folder.glob("checkpoints/*.ckpt")):
+            assert child.poll() is None, child.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    def outcome(self) -> tuple:
+        (record,) = Records(self.folder).of("test").values()
+        return outcome(record)
+
+
+def produce(run: str, folder: Path, deadline: float | None = None):
+    """The record of a run, in this process."""
+    (recipe,) = parse(REPORT, Path("test.toml")).recipes(run, profile="smoke")
+    (record,) = classifier.produce([recipe], Execution(folder, folder, folder, "cpu", deadline))
+    return record
+
+
+def outcome(record) -> tuple:
+    return record.provenance["weights"], list(record.history["train_loss"]), record.metrics["test_loss"]
+
+
+@pytest.mark.parametrize("run", ["lenet", "keras"])
+def test_stopped_by_the_deadline_again_and_again_equals_one_run(tmp_path, monkeypatch, run):
+    straight, stops = produce(run, tmp_path / "one"), 0
+    clock = itertools.count()  # a second for each look at it: the deadline falls into every epoch somewhere else
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: next(clock))
+    while stops < 100:
+        try:
+            record = produce(run, tmp_path / "cut", deadline=next(clock) + 47)
+            break
+        except Stopped:
+            stops += 1
+    assert stops > 5
+    assert outcome(record) == outcome(straight)
+    assert not os.listdir(tmp_path / "cut" / "checkpoints")
+
+
+def test_sigterm_saves_and_exits_143_and_sigkill_after_it_changes_nothing(tmp_path):
+    command = Command(tmp_path, "stopped")
+    child = command.start()
+    command.wait_for_a_checkpoint(child)
+    child.send_signal(signal.SIGTERM)
+    told = child.communicate()
+    assert child.returncode == 143, told
+    assert "stopped; everything is saved" in told[0]
+    child = command.start()
+    time.sleep(2.5)
+    child.kill()
+    child.communicate()
+    child = command.start()
+    told = child.communicate()
+    assert child.returncode == 0, told
+    assert command.outcome() == outcome(produce("lenet", tmp_path / "straight"))
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_command_with_a_clear_error(tmp_path):
+    command = Command(tmp_path, "full")
+    (command.folder / "checkpoints").write_text("a file where a folder is needed")
+    child = command.start()
+    told = child.communicate()[1]
+    assert child.returncode == 2
+    assert "cannot be written (File exists)" in told
+    assert "Traceback" not in told
+
+
+def test_another_recipe_does_not_go_on_from_this_checkpoint(tmp_path):
+    for run in ("lenet", "keras"):
+        with pytest.raises(Stopped):
+            produce(run, tmp_path / run, deadline=0.0)
+    (saved,), (other,) = (tmp_path.glob(f"{run}/checkpoints/*.ckpt") for run in ("lenet", "keras"))
+    other.write_bytes(saved.read_bytes())
+    with pytest.raises(CheckpointError, match=r"belongs to another run \(settings\.model: here .*keras_cnn"):
+        produce("keras", tmp_path / "keras")
+
+
+def test_killed_runs_continue_to_the_same_weights():
+    """Six kills by the benchmark that does hundreds: at random moments and within a save."""
+    command = [sys.executable, "benchmarks/kill.py", "--kills", "6", "--nets", "keras_cnn", "frozen_unet"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("6 kills, 0 differences\n")
