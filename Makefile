@@ -14,7 +14,7 @@ book: $(READY)       ## the environment, then the whole book → _build/html/ind
 	@$(BIN)/python -m secondlook.publish.site _build/html
 
 test: $(READY)       ## the environment, then every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 120 tests notebooks
 
 lab: $(READY)        ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. notebooks/linear.ipynb
@@ -31,7 +31,7 @@ lint: $(READY)       ## style and format
 
 lock: $(READY)       ## pin and hash the whole working set anew
 	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --python-version 3.11 \
-		--extra dev --extra tracking pyproject.toml -o requirements.txt
+		--extra dev --extra tracking pyproject.toml --output-file requirements.txt
 
 clean:       ## built pages, smoke runs and the environment; data and records stay
 	rm -rf _build runs $(VENV)

@@ -284,3 +284,15 @@ def test_a_class_nobody_knows_is_named_with_the_nearest(tmp_path):
     root = edited(tmp_path, 'class = "horse"', 'class = "hores"')
     with pytest.raises(RecipeError, match=r"claim\.L9.*did you mean 'horse'"):
         judge("linear", world(tmp_path / "records"), root)
+
+
+@pytest.mark.parametrize(("run", "sweep"), [("pixels", "pixels-sweep"), ("patches", "patches-sweep")])
+def test_what_is_possible_was_chosen_on_validation_with_the_test_set_closed(run, sweep):
+    report, records = reports.read("linear"), Records(reports.ROOT / "records")
+    tried = records.find(report.recipes(sweep, "further"))
+    assert len(tried) == len(report.recipes(sweep, "further"))
+    assert not any("test_accuracy" in r.metrics for r in tried)
+    best = max(tried, key=lambda r: r.metrics["validation_accuracy"]).recipe.settings
+    chosen = report.recipes(run, "further")[0].settings
+    for name in ("features", "feature_count", "loss", "learning_rate", "strength", "penalty", "epochs", "augment"):
+        assert getattr(chosen, name) == getattr(best, name)

@@ -26,7 +26,7 @@ settings = {
     "batch_size": 7, "precision": "float64", "clip_norm": 1.0, "restore_best": True,
     "schedule": {"name": "plateau", "patience": 0},
 }
-data = {"name": "cifar10", "source": "standin", "train_limit": 80, "test_limit": 40, "validation": 0.25}
+data = {"name": "cifar10", "source": "standin", "train_limit": 80, "test_limit": 40, "validation": 0.2}
 where = {"report": "test", "run": "two", "variant": "custom", "profile": "smoke", "seed": 0, "keep": "predictions"}
 recipe = Recipe.from_dict({**where, "kind": "classifier", "data": data, "settings": settings})
 classifier.SAVE_EVERY = 0.0
@@ -35,6 +35,7 @@ step, rank = loop.Training.after_step, int(os.environ.get("RANK", 0))
 def after_step(run):
     step(run)
     if run.steps == kill_at and rank == 1 and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        (folder / "killed").touch()
         os.kill(os.getpid(), 9)
 
 loop.Training.after_step = after_step
@@ -50,7 +51,7 @@ classifier.produce([recipe], Execution(folder, folder, folder, "cpu"))
 
 
 def run(folder: Path, world: int, kill_at: int = -1):
-    """Record and rank 0's weights of a run by `world` processes, of which rank 1 is killed once after `kill_at` steps."""
+    """Record and weights of a run by `world` processes, of which rank 1 is killed once after `kill_at` steps."""
     folder.mkdir()
     (folder / "work.py").write_text(WORK)
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}", "--max-restarts=2"]
@@ -71,7 +72,7 @@ def two(tmp_path_factory):
 
 
 def test_two_processes_equal_one(two, tmp_path):
-    """45 to 60 images in batches of 7: the last one gives the ranks unequal parts."""
+    """64 images in batches of 7: the ranks have unequal parts, and in the last batch one has none."""
     (one, (alone,)), (both, nets) = run(tmp_path / "one", 1), two
     for name, values in alone.items():
         torch.testing.assert_close(nets[0][name], values, rtol=1e-10, atol=1e-12)
@@ -82,7 +83,8 @@ def test_two_processes_equal_one(two, tmp_path):
 
 
 def test_a_killed_process_starts_again_from_the_checkpoint_and_changes_nothing(two, tmp_path):
-    killed, _ = run(tmp_path / "killed", 2, kill_at=13)
+    killed, _ = run(tmp_path / "run", 2, kill_at=13)
+    assert (tmp_path / "run" / "killed").exists()
     assert killed.provenance["weights"] == two[0].provenance["weights"]
     assert killed.history["train_loss"].tolist() == two[0].history["train_loss"].tolist()
     assert killed.metrics["steps"] == two[0].metrics["steps"]

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import shutil
 
 import pytest
 import torch
@@ -81,6 +82,16 @@ def test_an_epoch_is_weighed_by_images_also_where_the_last_batch_is_short(images
                 validation=loader(images, size=32), mode=DOUBLE)  # fmt: skip
     assert run.history["train_loss"] == pytest.approx(run.history["validation_loss"], rel=1e-12)
     assert run.history["train_accuracy"] == pytest.approx(run.history["validation_accuracy"])
+
+
+def test_the_mean_loss_of_every_few_steps_is_logged_within_each_epoch(images):
+    settings = Classifier(optimizer=SGD, epochs=2, batch_size=16, log_every=2)
+    run, other = train(lenet(), loader(images), settings, 0, mode=DOUBLE), lenet()
+    batches = [loader(images).batch(e, k) for e in range(2) for k in range(6)]
+    found = by_hand(other, batches, torch.optim.SGD(other.parameters(), 0.05, 0.9))
+    pairs = [(found[6 * e + 2 * k], found[6 * e + 2 * k + 1], 10 if k == 2 else 16) for e in range(2) for k in range(3)]
+    expected = [(16 * first + images * second) / (16 + images) for first, second, images in pairs]
+    assert run.history["step_loss"] == pytest.approx(expected, rel=1e-10)
 
 
 def test_gradient_norms_are_of_the_whole_gradient_and_the_sum_over_tensors(images):
@@ -183,6 +194,17 @@ def test_a_mode_takes_the_steps_of_the_plain_one(images, change, optimizer):
         batches = loader(images, size=18, channels_last=mode.channels_last)
         nets.append(train(lenet(), batches, settings, 0, mode=mode).net)
     close(*nets)
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on the CPU")
+def test_a_compiled_net_takes_the_steps_of_the_plain_one(images):
+    def net():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(3072, 16), nn.ReLU(), nn.Linear(16, 10)).double()
+
+    settings = Classifier(optimizer=SGD, epochs=4, batch_size=18)
+    modes = DOUBLE, Mode(precision="float64", compile=True)
+    close(*(train(net(), loader(images, size=18), settings, 0, mode=mode).net for mode in modes))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA graph needs a CUDA device")

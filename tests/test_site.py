@@ -19,7 +19,28 @@ from secondlook.publish.render import figure_html
 ROOT = Path(__file__).parent.parent
 BUILT = Path(os.environ.get("SECONDLOOK_SITE", ROOT / "_build" / "html"))
 # The figures every page must have, by id: {"notebooks/linear.html": ("grid", …)}; a page listed here and absent fails.
-EXPECTED: dict[str, tuple[str, ...]] = {}
+EXPECTED: dict[str, tuple[str, ...]] = {
+    "notebooks/linear.html": (
+        "samples",
+        "published-against-measured",
+        "combinations",
+        "combinations-printed",
+        "loss-first",
+        "loss-best",
+        "batch-noise",
+        "batch-accuracy",
+        "templates",
+        "template-measures",
+        "confusion",
+        "top-confusions",
+        "roc",
+        "small-test-draws",
+        "penalties",
+        "pixels-sweep",
+        "possible",
+    ),
+    "book/scoreboard.html": ("claims-by-verdict",),
+}
 
 LINES = """
 import base64, io, os

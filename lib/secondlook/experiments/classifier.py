@@ -26,7 +26,6 @@ from secondlook.training.loop import Training, check, train
 from secondlook.training.modes import Mode, choose
 from secondlook.training.parallel import in_processes
 
-NORMALISE = {"cifar10": "statistics", "cifar100": "statistics", "mnist": "half"}
 SAVE_EVERY = 60.0  # seconds between two checkpoints
 
 
@@ -48,7 +47,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     together = team(execution.resolved_device())
     tasks = [Task(group[0], execution, together)]
     processes = min(getattr(execution, "processes", 1), len(group))
-    if len(group) > 1 and tasks[0].mode(build(group[0].settings, tasks[0])).graph:
+    if len(group) > 1 and tasks[0].grouped():
         return _side_by_side([*tasks, *(Task(r, execution, together) for r in group[1:])])
     if processes > 1 and together.device == "cpu":
         in_processes(_produce_all, [(group[k::processes], execution) for k in range(processes)], execution.progress)
@@ -69,6 +68,9 @@ def _produce_all(recipes: Sequence[Recipe], execution) -> list[Record]:
 def _produce(task: "Task") -> list[Record]:
     settings: Classifier = task.recipe.settings
     net, before, checkpoints = build(settings, task), None, [task.checkpoint()]
+    if hasattr(net, "take_encoder") != bool(settings.first):
+        told = "takes no encoder; leave `first` out" if settings.first else "needs the phase before: set `first`"
+        raise RecipeError(f"{task.recipe}: model {settings.model['name']!r} {told}")
     if settings.first:
         own = checked(Classifier, {**asdict(settings), "first": {}, **settings.first}, f"{task.recipe}: first")
         checkpoints.append(task.checkpoint(".first"))
@@ -94,7 +96,7 @@ def _filed(tasks, records, runs, checkpoints, **more) -> list[Record]:
     """The records, with their provenance, on their shelves; then the checkpoints are needed no more."""
     for task, record, run in zip(tasks, records, runs):
         told = {**telemetry(run, task), "device": task.team.device, "world": task.team.world, **more}
-        told |= {"normalise": task.normalise, "resumed_from": checkpoints[0].resumed_from}
+        told["resumed_from"] = checkpoints[0].resumed_from
         with run.mode.flags():  # which are part of it
             record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
         save([record], folder_for(record.recipe, task.execution.records_dir, task.execution.runs_dir))
@@ -131,8 +133,7 @@ class Task:
         x = self.images.x_train
         self.classes, self.channels = len(self.parts.class_names), x.shape[3] if x.ndim == 4 else 1
         self.side = recipe.data.image_size or x.shape[1]
-        self.normalise = getattr(recipe.data, "normalise", NORMALISE[recipe.data.name])
-        self.mean, self.std = _normalisation(self.normalise, x[self.parts.train])
+        self.mean, self.std = normalisation(recipe.data.normalise, x[self.parts.train])
 
     def loader(self, part: str, mode: Mode, settings: Classifier) -> DeviceLoader | None:
         """Batches of `train`, `validation` or `test`; None where the recipe holds no image back for validation."""
@@ -152,6 +153,10 @@ class Task:
 
     def mode(self, net: nn.Module, settings: Classifier | None = None) -> Mode:
         return choose(net, settings or self.recipe.settings, self.team.device, self.team.world)
+
+    def grouped(self) -> bool:
+        """Whether several seeds are faster side by side: where a step is so short that it is a graph."""
+        return self.mode(build(self.recipe.settings, self)).graph
 
     def train(
         self,
@@ -200,7 +205,7 @@ class Task:
         return sum(models.macs(net, (self.channels, self.side, self.side)).values())
 
 
-def _normalisation(kind: str, x: np.ndarray) -> tuple[list[float], list[float]]:
+def normalisation(kind: str, x: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel, of pixels in [0, 1]: `statistics` of x, `half` (0.5), `none`."""
     channels = x.shape[3] if x.ndim == 4 else 1
     if kind != "statistics":

@@ -14,6 +14,7 @@ from secondlook.evaluation import metrics as measure
 from secondlook.record import Record
 from secondlook.training.loop import Training
 
+NOT_METRICS = ("seconds", "learning_rate", "step_loss")  # curves whose last value says nothing
 MANY = 10  # classes; with more of them a record keeps the five best scores of an image and coarser curves
 
 
@@ -23,7 +24,7 @@ def outcome(task, run: Training, before: Training | None = None) -> Record:
     `task` is the recipe with its images (see `classifier.Task`), `before` the phase trained before, if any.
     """
     recipe, settings, net = task.recipe, task.recipe.settings, run.net
-    last = {name: values[-1] for name, values in run.history.items() if name not in ("seconds", "learning_rate")}
+    last = {name: values[-1] for name, values in run.history.items() if name not in NOT_METRICS}
     metrics = {**last, "epochs": run.epoch, "steps": run.steps, "parameters": models.parameter_count(net),
                "trainable_parameters": models.parameter_count(net, trainable=True), "macs": task.macs(),
                "train_seconds": sum(run.history.get("seconds", []))}  # fmt: skip
@@ -121,7 +122,7 @@ def kernels(net: nn.Module) -> np.ndarray:
     """The weights of the first convolution, float16 (out, in, side, side); empty where a net has none."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
-            return module.weight.detach().float().cpu().numpy().astype(np.float16)
+            return module.weight.detach().float().clamp(-65504, 65504).cpu().numpy().astype(np.float16)
     return np.zeros(0, np.float16)
 
 

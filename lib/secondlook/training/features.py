@@ -25,16 +25,18 @@ def whitened(train: Tensor, count: int = 0, epsilon: float = 1e-3) -> Fetch:
 
     epsilon is added to the eigenvalues, relative to the mean eigenvalue, so that noise is not blown up.
     """
+    from scipy.linalg import eigh
+
     flat = train.flatten(1).float()
     mean = flat.mean(0)
     covariance = torch.zeros(flat.shape[1], flat.shape[1], dtype=torch.float64)
     for part in flat.split(5000):
         centred = part - mean
         covariance += (centred.T @ centred).double()
-    values, vectors = torch.linalg.eigh(covariance / len(flat))
-    order = values.argsort(descending=True)[: count or len(values)]
-    scale = (values[order].clamp(min=0) + epsilon * values.mean()).rsqrt()
-    matrix = (vectors[:, order] * scale).float()
+    size = len(covariance)
+    largest = [size - (count or size), size - 1]
+    values, vectors = (torch.from_numpy(a) for a in eigh((covariance / len(flat)).numpy(), subset_by_index=largest))
+    matrix = (vectors * (values.clamp(min=0) + epsilon * covariance.trace() / len(flat) / size).rsqrt()).float().flip(1)
     return lambda x: (x.flatten(1).float() - mean) @ matrix
 
 

@@ -51,7 +51,7 @@ def train(net, loader, settings, seed, *, validation=None, test=None, mode=None,
         (loss * share + penalty).sum().backward()
         norms = run.gradient_norms()
         if settings.clip_norm:
-            run.clip(norms, settings.clip_norm)
+            run.clip(norms[0], settings.clip_norm)
         run.optimizer.step()
         run.count(loss + penalty, (logits.argmax(-1) == y).sum(-1), norms, rows.shape[-1] if share else 0)
 
@@ -107,6 +107,7 @@ class Training:
         self.status, self.stopped_early, self.best_epoch, self.best_loss = "running", False, -1, math.inf
         self.history: dict[str, list] = {}
         self.rates: list[list] = []  # [step, learning rate] wherever it changed in this epoch
+        self.marks: list[Tensor] = []  # sums of losses so far in this epoch, every `log_every` steps
         self.best: dict[str, Tensor] = {}
         self.diverged: dict[int, list] = {}  # by member: step, learning rate
         self.seconds, self._since = 0.0, time.perf_counter()
@@ -120,32 +121,34 @@ class Training:
             return rows.new_zeros(1), 0.0
         return rows, len(rows) * self.team.world / self.loader.global_count(self.step)
 
-    def gradient_norms(self) -> Tensor:
-        """(…, 2): the L2 norm of the whole gradient, and the sum of the norms of each tensor's."""
+    def gradient_norms(self) -> tuple[Tensor, Tensor]:
+        """The L2 norm of the whole gradient, and the sum of the norms of each tensor's."""
         gradients = [p.grad for p in self.parameters]
         if self.members:
             norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients], -1)
         else:
             norms = torch.stack(torch._foreach_norm(gradients))
-        return torch.stack((torch.linalg.vector_norm(norms, dim=-1), norms.sum(-1)), -1)
+        return torch.linalg.vector_norm(norms, dim=-1), norms.sum(-1)
 
-    def clip(self, norms: Tensor, most: float) -> None:
+    def clip(self, norm: Tensor, most: float) -> None:
         """Scales the gradients so that their norm is at most `most` (Pascanu, Mikolov and Bengio 2013)."""
-        factor = (most / (norms[..., 0] + 1e-6)).clamp(max=1.0)
+        factor = (most / (norm + 1e-6)).clamp(max=1.0)
         for p in self.parameters:
             p.grad.mul_(factor.view(*self.members, *[1] * (p.ndim - len(self.members))))
 
     @torch.no_grad()
-    def count(self, loss: Tensor, right: Tensor, norms: Tensor, images: int) -> None:
-        """Adds a step to the sums, on the device; once something is not finite, `finite` stops counting."""
-        self.sums += torch.cat((torch.stack((loss * images, right.to(loss.dtype) * bool(images)), -1), norms), -1)
-        self.finite += self.sums.isfinite().all(-1)
+    def count(self, loss: Tensor, right: Tensor, norms: tuple[Tensor, Tensor], images: int) -> None:
+        """Adds a step to the sums, on the device; once one of them is not finite, `finite` stops counting."""
+        self.sums += torch.stack((loss * images, right.to(loss.dtype) if images else loss * 0, *norms), -1)
+        self.finite += self.sums.sum(-1).isfinite()
 
     def after_step(self) -> None:
         rate = self.schedule.rate
         if not self.rates or self.rates[-1][1] != rate:
             self.rates.append([self.steps, rate])
         self.step, self.steps = self.step + 1, self.steps + 1
+        if self.settings.log_every and self.step % self.settings.log_every == 0:
+            self.marks.append(self.sums[..., 0].clone())
         self.schedule.after_step()
 
     def read(self) -> dict:
@@ -155,6 +158,8 @@ class Training:
         row = {"train_loss": loss / images, "train_accuracy": right / images, "gradient_norm": norm / self.step,
                "gradient_norm_sum": tensor_norms / self.step}  # fmt: skip
         row = {name: value.tolist() for name, value in row.items()}
+        if self.marks:
+            self.history.setdefault("step_loss", []).extend(self._step_losses())
         return {**row, "learning_rate": self.rates[0][1], "seconds": self._elapsed()}
 
     @torch.no_grad()
@@ -186,7 +191,7 @@ class Training:
             self.status = "diverged"
         elif self.settings.early_stopping and self.epoch - self.best_epoch >= self.settings.early_stopping:
             self.status, self.stopped_early = "finished", True
-        self.epoch, self.step, self.rates, self.seconds = self.epoch + 1, 0, [], 0.0
+        self.epoch, self.step, self.rates, self.marks, self.seconds = self.epoch + 1, 0, [], [], 0.0
         self.sums.zero_()
 
     def finish(self) -> None:
@@ -204,7 +209,13 @@ class Training:
         """Tensors, on the CPU, and plain types; all ranks must ask together."""
         told = {name: getattr(self, name) for name in self.REMEMBERED}
         parts = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
-        told |= {"sums": self._summed(), "finite": self.finite, "seconds": self._elapsed(), **parts}
+        told |= {
+            "marks": self._marks(),
+            "sums": self._summed(),
+            "finite": self.finite,
+            "seconds": self._elapsed(),
+            **parts,
+        }
         return _on_cpu({**told, "schedule": self.schedule.state()})
 
     def restore(self, state: dict | None) -> None:
@@ -220,8 +231,20 @@ class Training:
         self.schedule.restore(state["schedule"])
         self.sums.copy_(state["sums"])
         self.finite.copy_(state["finite"])
-        if not self.team.leads:
-            self.sums[..., :2] = 0  # rank 0 has everybody's
+        self.marks = [mark.to(self.mode.device) for mark in state["marks"]]
+        if not self.team.leads:  # rank 0 has everybody's
+            self.sums[..., :2] = 0
+            self.marks = [torch.zeros_like(mark) for mark in self.marks]
+
+    def _step_losses(self) -> list:
+        """The mean loss of every `log_every` steps of the epoch; what is left after the last of them is not told."""
+        every = self.settings.log_every
+        images = [sum(map(self.loader.global_count, range(k * every, (k + 1) * every))) for k in range(len(self.marks))]
+        sums = torch.stack([torch.zeros_like(self.marks[0]), *self._marks()]).diff(dim=0)
+        return [(own / count).tolist() for own, count in zip(sums, images)]
+
+    def _marks(self) -> list[Tensor]:
+        return [self.team.total(mark.clone()) for mark in self.marks]
 
     def _summed(self) -> Tensor:
         """The sums of all ranks: losses and right answers add up, the gradient is the same everywhere."""

@@ -4,6 +4,7 @@ The plain step is the reference. A mode changes speed and, where it says so, rou
 recipe, everything else stands in the record's provenance.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -81,14 +82,15 @@ class Mode:
 def choose(net: nn.Module, settings: Classifier, device: str, world: int = 1) -> Mode:
     """The fastest mode that is known to be right for `net` on `device`; a function of its arguments only.
 
-    A graph holds the whole step, so it is for one process and a rate that changes once an epoch at most.
+    A graph holds the whole step, so it is for one process and a rate that changes once an epoch at most. On a CPU
+    channels last was never slower, and up to a quarter faster; members side by side have no such format.
     """
-    mode = Mode(device, settings.precision, fused=True)
-    small = sum(p.numel() for p in net.parameters()) <= GRAPH_PARAMETERS
+    members = getattr(net, "members", ())
+    small = sum(p.numel() for p in net.parameters()) <= GRAPH_PARAMETERS * math.prod(members)
+    mode = Mode(device, settings.precision, fused=True, channels_last=not members)
     if not mode.is_cuda:
-        return replace(mode, channels_last=settings.precision == "bf16" and not small)
-    by_step = settings.schedule.get("name") == "one_cycle"
-    graph = small and world == 1 and not by_step
+        return mode
+    graph = small and world == 1 and settings.schedule.get("name") != "one_cycle"
     return replace(mode, channels_last=not small and settings.precision in ("bf16", "tf32"), graph=graph)
 
 

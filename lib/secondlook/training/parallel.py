@@ -1,5 +1,6 @@
 """Several single-threaded processes on a CPU, for nets too small to use its cores together."""
 
+import copy
 import ctypes
 import multiprocessing
 import signal
@@ -25,7 +26,11 @@ def in_processes(function: Callable, arguments: Sequence[tuple], progress: Calla
     """
     context = multiprocessing.get_context("spawn")
     told, tell = context.Pipe(duplex=False)
-    workers = [context.Process(target=_work, args=(function, *own, tell), daemon=True) for own in arguments]
+    workers = []
+    for recipes, execution in arguments:
+        own = copy.copy(execution)
+        own.progress = None  # it stays here; they have a pipe to it
+        workers.append(context.Process(target=_work, args=(function, recipes, own, tell), daemon=True))
     for worker in workers:
         worker.start()
     tell.close()
