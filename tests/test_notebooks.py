@@ -1,0 +1,49 @@
+"""The chapters themselves: a smoke run through papermill, and what a page that only reads records costs."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from secondlook.publish import runner
+from secondlook.reports import ROOT
+
+CHAPTERS = runner.chapters()
+READ = """
+import json, sys, time
+cells = json.load(open(sys.argv[1]))["cells"]
+scope = {}
+for cell in cells:
+    if cell["cell_type"] == "code":
+        exec("".join(cell["source"]), scope)
+print(json.dumps([name for name in ("torch", "torchvision", "umap", "papermill") if name in sys.modules]))
+"""
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_that_reads_its_records_imports_no_torch(name):
+    command = [sys.executable, "-c", READ, str(ROOT / "notebooks" / f"{name}.ipynb")]
+    quiet = {**os.environ, "SECONDLOOK_TRAIN": "never"}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "notebooks", env=quiet, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_smoke_run_trains_without_data(name, tmp_path):
+    parameters = ["profile=smoke", "train=always", f"records_dir={tmp_path}/records", f"data_dir={tmp_path}/data"]
+    assert runner.command([name], False, parameters, tmp_path) == 0
+    (status,) = (json.loads(p.read_text()) for p in tmp_path.glob("*.status.json"))
+    assert status["status"] == "finished"
+    shelves = list((tmp_path / "runs" / name).glob("*.json"))
+    assert shelves
+    assert not (tmp_path / "records").exists()
+    records = [r for p in shelves for r in json.loads(p.read_text())["records"].values()]
+    assert {r["recipe"]["data"]["source"] for r in records} == {"standin"}
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_chapter_stands_in_the_table_of_contents(name):
+    assert f"file: notebooks/{name}" in (ROOT / "_toc.yml").read_text()
