@@ -17,6 +17,7 @@ def setup(app) -> dict:
     os.environ["SECONDLOOK_TRAIN"] = "never"  # kernels inherit it, and it wins over a notebook's own parameter
     app.add_html_math_renderer("mathml", (math.visit_inline, None), (math.visit_block, None))
     app.connect("config-inited", make_assets, priority=100)
+    app.connect("env-get-outdated", computed_pages)
     app.add_css_file("secondlook.css")
     return {"version": version("secondlook"), "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -41,6 +42,11 @@ def make_assets(app, config) -> None:
     fonts = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
     shutil.copyfile(fonts / "DejaVuSerif.ttf", folder / "math.ttf")
     config.html_static_path.append(str(folder))
+
+
+def computed_pages(app, env, added, changed, removed) -> list[str]:
+    """All notebooks: what they show comes from records, and Sphinx would not see that a record has changed."""
+    return [name for name in env.found_docs if str(env.doc2path(name)).endswith(".ipynb")]
 
 
 def _write(path: Path, text: str) -> None:
