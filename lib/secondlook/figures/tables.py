@@ -90,8 +90,8 @@ def verdicts(judgements: Iterable, caption: str = "Claims and their verdicts") -
         more = [f"{word} {text}" for word, text in zip(("Interval", "Records"), more) if text]
         claim = Html(f"{html.escape(j['says'])}{_why('. '.join([(j.get('why') or '').rstrip('.'), *more]))}", j["says"])
         numbers = (_number(j["published"], SHOWN), _number(j["measured"], SHOWN))
-        rows.append((j["id"], claim, badge(j["verdict"]), *numbers, len(seeds) or ""))
-    return Table(("id", "claim", "verdict", "published", "measured", "seeds"), tuple(rows), caption)
+        rows.append((j["id"], badge(j["verdict"]), claim, *numbers, len(seeds) or ""))
+    return Table(("id", "verdict", "claim", "published", "measured", "seeds"), tuple(rows), caption)
 
 
 def badge(verdict: str) -> Html:
