@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from secondlook import models
+from secondlook import insight, models
 from secondlook.data import standins
 from secondlook.evaluation import metrics as measure
 from secondlook.experiments import Execution, classifier
@@ -15,6 +15,14 @@ from secondlook.record import Records
 SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 CIFAR = {"name": "cifar10", "train_limit": 200, "test_limit": 100, "validation": 0.2}
 MNIST = {"name": "mnist", "train_limit": 60, "test_limit": 40, "classes": [0, 1], "image_size": 32}
+
+
+@pytest.fixture(autouse=True)
+def seen(monkeypatch):
+    """What `insight.collect` was asked for; its own tests are elsewhere, and it takes its time."""
+    calls = []
+    monkeypatch.setattr(insight, "collect", lambda *words: calls.append(words) or ({"looked": 1}, {"look": np.ones(2)}))
+    return calls
 
 
 def recipe(data=CIFAR, seed=0, keep="evidence", **settings) -> Recipe:
@@ -62,12 +70,25 @@ def test_metrics_are_those_of_the_predictions_and_scores_kept(tmp_path):
     assert record.metrics["auc"][3] == pytest.approx(measure.auc(labels == 3, scores[:, 3]), abs=5e-3)
 
 
-def test_what_is_kept_follows_the_recipe(tmp_path):
+def test_evidence_holds_what_insight_saw_of_the_trained_net_and_the_test_images(tmp_path, seen):
+    (record,) = produce(tmp_path, recipe())
+    ((net, asked, loader, index),) = seen
+    assert weights_digest(net) == record.provenance["weights"]
+    assert asked == record.recipe
+    labels = standins.draw("cifar10").y_test[index]
+    given = torch.cat([y for _, y in loader.evaluation_batches()])
+    assert record.arrays["labels"].tolist() == labels.tolist() == given.tolist()
+    assert record.metrics["looked"] == 1
+    assert record.arrays["look"].tolist() == [1, 1]
+
+
+def test_what_is_kept_follows_the_recipe(tmp_path, seen):
     metrics, predictions = produce(tmp_path, recipe(keep="metrics"), recipe(keep="predictions", seed=1))
     assert not metrics.arrays
     assert set(predictions.arrays) == {"predictions", "labels"}
     assert "auc_macro" in metrics.metrics
     assert "auc" not in metrics.metrics
+    assert not seen
     (closed,) = produce(tmp_path, recipe(keep="predictions", test=False))
     assert not closed.arrays
     assert not [name for name in (*closed.metrics, *closed.history) if name.startswith("test")]
@@ -89,7 +110,7 @@ def test_equal_recipes_give_equal_weights_and_other_seeds_others(tmp_path):
     assert first.provenance["weights"] == again.provenance["weights"] != other.provenance["weights"]
 
 
-def test_a_run_that_diverges_is_a_record(tmp_path):
+def test_a_run_that_diverges_is_a_record(tmp_path, seen):
     (record,) = produce(tmp_path, recipe(optimizer={"name": "sgd", "learning_rate": 1e6}, epochs=4))
     assert record.status == "diverged"
     assert record.metrics["epochs"] == 1
@@ -97,6 +118,7 @@ def test_a_run_that_diverges_is_a_record(tmp_path):
     assert record.metrics["diverged_learning_rate"] == 1e6
     assert record.metrics["test_accuracy"] == pytest.approx(0.1, abs=0.1)
     assert "scores" not in record.arrays
+    assert not seen
     assert Records(tmp_path).get(record.recipe).status == "diverged"
 
 
@@ -147,7 +169,7 @@ def test_seeds_side_by_side_give_the_records_they_give_alone(tmp_path, monkeypat
 
 
 def test_several_processes_give_the_records_that_one_thread_gives(tmp_path):
-    threads, recipes = torch.get_num_threads(), [recipe(seed=s, epochs=1) for s in (0, 1, 2)]
+    threads, recipes = torch.get_num_threads(), [recipe(seed=s, epochs=1, keep="metrics") for s in (0, 1, 2)]
     torch.set_num_threads(1)
     alone = produce(tmp_path / "alone", *recipes)
     torch.set_num_threads(threads)

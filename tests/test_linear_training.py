@@ -99,12 +99,13 @@ def run(members, images, seed=3, **more):
     )
 
 
+BASE = {"strength": 0.1, "learning_rate": 0.05, "batch_size": 8, "epochs": 3.0}
 SOME = [
-    Linear(loss="crammer_singer", penalty="l2", strength=0.1, learning_rate=0.05, batch_size=4, epochs=3.0),
-    Linear(loss="weston_watkins", penalty="l2", strength=0.1, learning_rate=0.05, batch_size=8, epochs=3.0, penalty_gradient="half"),
-    Linear(loss="weston_watkins", penalty="l1", strength=0.01, learning_rate=0.02, batch_size=8, epochs=3.0),
-    Linear(loss="softmax", penalty="none", learning_rate=0.05, batch_size=2, epochs=3.0, optimizer="nesterov", schedule="cosine"),
-]  # fmt: skip
+    Linear(**{**BASE, "loss": "crammer_singer", "penalty": "l2", "batch_size": 4}),
+    Linear(**BASE, loss="weston_watkins", penalty="l2", penalty_gradient="half"),
+    Linear(**{**BASE, "loss": "weston_watkins", "penalty": "l1", "strength": 0.01, "learning_rate": 0.02}),
+    Linear(**{**BASE, "batch_size": 2}, loss="softmax", penalty="none", optimizer="nesterov", schedule="cosine"),
+]
 
 
 def naive(s, images, seed):

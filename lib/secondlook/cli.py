@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seeds", type=seeds, help="for instance 0-5 or 0,2,4; the report's own when not given")
     train.add_argument("--max-minutes", type=float, help="save and stop after this long; the same command goes on")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    train.add_argument("--processes", type=int, default=1, help="small runs side by side, one thread each")
     train.add_argument("--again", action="store_true", help="also what has a record already")
     train.add_argument("--data-dir", type=Path, default=ROOT / "data")
     _json_and_folders(train, with_json=False)
@@ -165,7 +166,7 @@ def _train(arguments) -> int:
     wanted = plans if arguments.again else [p for p in plans if store.get(p.recipe) is None]
     deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
-    execution.device = execution.resolved_device()
+    execution.device, execution.processes = execution.resolved_device(), arguments.processes
     print(
         f"{len(plans)} records wanted, {len(wanted)} to train{_told(wanted, estimate(wanted, execution))}", flush=True
     )

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from secondlook.record import replace_file
 
-MODULES = ("linear",)
+MODULES = ("linear", "nets")
+TOLERANCE = 1e-3  # of both sides' losses, relative: images that PIL resizes are rounded to whole levels
 
 
 @dataclass
@@ -30,12 +31,15 @@ class Case:
     precision: str = "float32 / float32"
     floor: float | None = None  # examples per second nothing could exceed here, where it is known
     rounds: int = 5
+    device: str = "cpu"
+    more: Callable[[float], dict] = lambda rate: {}  # facts of our side, from its median examples a second
 
 
 def measure(case: Case, quick: bool, told: Callable[[str], None]) -> dict:
     """Medians over alternating rounds. Raises RuntimeError where the two sides do not train the same thing."""
+    told(f"{case.name}: 20 equal steps")
     mine, theirs = case.losses()
-    if abs(mine - theirs) > 1e-3 * abs(theirs):
+    if not abs(mine - theirs) <= TOLERANCE * abs(theirs):
         raise RuntimeError(f"{case.name}: after 20 equal steps the losses differ, {mine:g} here and {theirs:g} there")
     rates: dict[str, list[float]] = {"ours": [], "plain": []}
     for turn in range(2 if quick else case.rounds):
@@ -45,9 +49,10 @@ def measure(case: Case, quick: bool, told: Callable[[str], None]) -> dict:
             rates[side].append(examples / seconds)
     ours, plain = (statistics.median(r) for r in rates.values())
     return {
-        "name": case.name, "device": "cpu", "unit": case.unit, "precision": case.precision, "ours": round(ours, 1),
-        "plain": round(plain, 1), "ratio": round(ours / plain, 2), "floor": case.floor, "losses": [mine, theirs],
-        "rounds": len(rates["ours"]), "spread": [round(min(r) / max(r), 2) for r in rates.values()],
+        "name": case.name, "device": case.device, "unit": case.unit, "precision": case.precision,
+        "ours": _digits(ours), "plain": _digits(plain), "ratio": round(ours / plain, 2),
+        "floor": case.floor and _digits(case.floor), "losses": [mine, theirs], "rounds": len(rates["ours"]),
+        "spread": [round(min(r) / max(r), 2) for r in rates.values()], **case.more(ours),
     }  # fmt: skip
 
 
@@ -57,22 +62,35 @@ def cases(report: str | None, quick: bool, data_dir: Path) -> Iterator[Case]:
         yield from module.cases(report, quick, data_dir)
 
 
+def rows(report: str | None, quick: bool, data_dir: Path, told: Callable[[str], None]) -> list[dict]:
+    """The measured figures of a report's cases, or of all."""
+    return [measure(case, quick, told) for case in cases(report, quick, data_dir)]
+
+
+def table(rows: list[dict]) -> str:
+    """The figures as Markdown; rates are medians, `floor` what nothing could exceed on this device."""
+    lines = ["| work | device | unit | precision | ours | plain | ratio | floor |", "|---|---|---|---|---|---|---|---|"]
+    for r in rows:
+        rates = [f"{r[k]:g}" if r[k] is not None else "" for k in ("ours", "plain", "ratio", "floor")]
+        lines.append(f"| {' | '.join([r['name'], r['device'], r['unit'], r['precision'], *rates])} |")
+    return "\n".join(lines)
+
+
 def command(report: str | None, quick: bool, to: Path | None, data_dir: Path) -> int:
     """Prints the table; with `to` also writes the figures as a list of objects."""
     from secondlook.experiments.provenance import commit, device_name, versions
 
-    rows = []
-    for case in cases(report, quick, data_dir):
-        rows.append(measure(case, quick, lambda text: print(text, file=sys.stderr, flush=True)))
-    if not rows:
+    found = rows(report, quick, data_dir, lambda text: print(text, file=sys.stderr, flush=True))
+    if not found:
         print(f"secondlook: no benchmark for report {report!r}", file=sys.stderr)
         return 2
-    print(f"machine: {device_name('cpu')}; torch {versions()['torch']}; commit {str(commit()['commit'])[:12]}\n")
-    print("| work | unit | precision | ours | plain | ratio | floor |\n|---|---|---|---|---|---|---|")
-    for r in rows:
-        floor = "" if r["floor"] is None else f"{r['floor']:.0f}"
-        rates = [f"{r['ours']:.0f}", f"{r['plain']:.0f}", f"{r['ratio']:.1f}"]
-        print(f"| {' | '.join([r['name'], r['unit'], r['precision'], *rates, floor])} |")
+    devices = "; ".join(device_name(device) for device in dict.fromkeys(row["device"] for row in found))
+    print(f"machine: {devices}; torch {versions()['torch']}; commit {str(commit()['commit'])[:12]}\n")
+    print(table(found))
     if to is not None:
-        replace_file(to.resolve(), (json.dumps(rows, indent=1) + "\n").encode())
+        replace_file(to.resolve(), (json.dumps(found, indent=1) + "\n").encode())
     return 0
+
+
+def _digits(rate: float) -> float:
+    return float(f"{rate:.4g}")

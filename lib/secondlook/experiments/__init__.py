@@ -27,6 +27,7 @@ class Execution:
     runs_dir: Path = ROOT / "runs"
     device: str = "auto"
     deadline: float | None = None  # in the seconds of time.monotonic()
+    processes: int = 1  # of one thread each, for small runs on a processor
     progress: Callable[[str, float], None] = lambda label, share: None
 
     def resolved_device(self) -> str:
@@ -91,7 +92,7 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
     for kind in dict.fromkeys(r.kind for r in recipes):
         module = importlib.import_module(f"secondlook.experiments.{kind}")
         for group in module.groups([r for r in recipes if r.kind == kind]):
-            if execution.deadline is not None and time.monotonic() >= execution.deadline:
+            if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
                 raise Stopped(execution.runs_dir, None)
             records = module.produce(group, execution)
             for folder in {folder_for(r.recipe, execution.records_dir, execution.runs_dir) for r in records}:

@@ -46,7 +46,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     """
     together = team(execution.resolved_device())
     tasks = [Task(group[0], execution, together)]
-    processes = min(getattr(execution, "processes", 1), len(group))
+    processes = min(execution.processes, len(group))
     if len(group) > 1 and tasks[0].grouped():
         return _side_by_side([*tasks, *(Task(r, execution, together) for r in group[1:])])
     if processes > 1 and together.device == "cpu":

@@ -44,7 +44,7 @@ def outcome(task, run: Training, before: Training | None = None) -> Record:
         tested, arrays = _test(task, run)
         metrics |= tested
     if recipe.keep == "evidence":
-        arrays["kernels"] = kernels(net)
+        arrays.setdefault("kernels", kernels(net))
     metrics = {name: rounded(value) for name, value in metrics.items()}
     history = {name: np.array(values, np.float32) for name, values in history.items()}
     return Record(recipe, run.status, metrics, history, arrays)
@@ -64,9 +64,10 @@ def _test(task, run: Training) -> tuple[dict, dict]:
     arrays: dict[str, np.ndarray] = {}
     if recipe.keep != "metrics":
         arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
-    if np.isfinite(logits).all():
-        more, scores = _scores(recipe.keep, logits, labels)
-        metrics, arrays = metrics | more, arrays | scores
+    if not np.isfinite(logits).all():  # a run that diverged has no scores, and nothing to look into
+        return metrics, arrays
+    more, scores = _scores(recipe.keep, logits, labels)
+    metrics, arrays = metrics | more, arrays | scores
     if recipe.keep == "evidence":
         more, seen = _insight(task, run, loader)
         metrics, arrays = metrics | more, arrays | seen

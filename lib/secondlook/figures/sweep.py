@@ -8,6 +8,8 @@ from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, faded, f
 from secondlook.figures.values import caption, digits, mean_interval, needed, numbers, percent, reach, short, words
 from secondlook.record import Record
 
+FEW = 6  # values of a setting, up to which each has a tick of its own
+
 
 def sweep(
     records: list[Record],
@@ -41,6 +43,9 @@ def sweep(
     positive = all(v > 0 for own in groups.values() for v in own)
     title, scale = (f"{name} (logarithmic)", "log") if positive else (name, "linear")
     figure.update_xaxes(title=title, type=scale, exponentformat="power")
+    places = sorted({v for own in groups.values() for v in own})
+    if len(places) <= FEW:
+        figure.update_xaxes(tickvals=places, ticktext=[short(v) for v in places], minor={"showgrid": False})
     figure.update_yaxes(title=words(metric), tickformat=".0%" if share else None)
     best, at, label = (min if lowest else max)(points)
     title = f"The {'lowest' if lowest else 'highest'} {words(metric)}, {said(best)}, is at {name} {short(at)}"
@@ -52,9 +57,11 @@ def sweep(
 
 
 def _label(value) -> str:
-    """A setting's word as legends say it: L2, Crammer–Singer has its dash."""
-    text = str(value).replace("_", "–")
-    return text.upper() if len(text) == 2 else text
+    """A setting's word as legends say it: L2, Crammer–Singer."""
+    text = str(value)
+    if len(text) == 2:
+        return text.upper()
+    return "–".join(part.capitalize() for part in text.split("_")) if "_" in text else text
 
 
 def _line(figure: go.Figure, label: str, at: np.ndarray, values: list, found: list, k: int, form: str) -> None:

@@ -11,6 +11,7 @@ from secondlook.reports import Published
 
 VARIANT_WORDS = {"as_published": "as published", "as_coded": "as coded"}
 METRIC_WORDS = {
+    "gradient_noise_final": "noise of the gradient",
     "validation_accuracy": "validation accuracy",
     "train_accuracy": "training accuracy",
     "test_accuracy": "test accuracy",

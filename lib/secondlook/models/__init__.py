@@ -79,7 +79,7 @@ def macs(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
     image = torch.empty(1, *input_shape, device="meta", dtype=next(model.parameters()).dtype)
     try:
         with torch.no_grad():
-            torch.func.functional_call(model.eval(), state, (image,))
+            torch.func.functional_call(model.eval(), state, (image,), tie_weights=False)
     finally:
         for hook in hooks:
             hook.remove()
