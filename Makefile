@@ -17,7 +17,7 @@ test: $(READY)       ## the environment, then every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 120 tests notebooks
 
 lab: $(READY)        ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --notebook-dir=. notebooks/linear.ipynb
+	$(BIN)/jupyter lab --notebook-dir=. $(LAB_FLAGS) notebooks/linear.ipynb
 
 data: $(READY)       ## the three data sets: official files, verified
 	$(BIN)/secondlook data fetch
