@@ -1,0 +1,234 @@
+"""Records of the VAE: it trains without labels, then several classifiers read its latent space.
+
+Recipes that differ only in how the latent is read, or in the test images, share one VAE.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from secondlook import models
+from secondlook.data import draws
+from secondlook.experiments import classifier
+from secondlook.experiments.classifier import Task, build
+from secondlook.experiments.outcome import rounded, telemetry
+from secondlook.experiments.provenance import provenance, versions
+from secondlook.experiments.reading import Reading
+from secondlook.insight.latents import divergence
+from secondlook.recipe import VAE, Classifier, Recipe, RecipeError
+from secondlook.record import Record, folder_for, save
+from secondlook.training import loop
+from secondlook.training.checkpoint import Checkpoint
+from secondlook.training.distributed import ALONE, Team, team
+from secondlook.training.modes import Mode, choose
+
+READ = ("latent", "svm_head", "head_learning_rate")  # settings that come after the VAE
+
+
+def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
+    """Recipes whose VAE is the same together."""
+    found: dict[str, list[Recipe]] = {}
+    for recipe in recipes:
+        found.setdefault(json.dumps(_training(recipe), sort_keys=True), []).append(recipe)
+    return list(found.values())
+
+
+def produce(group: list[Recipe], execution) -> list[Record]:
+    """A record for each recipe of a group, filed as soon as it is whole; under torchrun the first rank does it alone.
+
+    Raises RecipeError for a recipe that cannot be, Stopped when asked to stop.
+    """
+    joined = team(execution.resolved_device())
+    if not joined.leads:
+        return []
+    tasks = [Task(as_classifier(r), execution, Team(device=joined.device)) for r in group]
+    _check(group, tasks[0].classes)
+    task, recipe, trained_on = tasks[0], group[0], _training(group[0])
+    name = "vae-" + _short(json.dumps(trained_on, sort_keys=True))
+    checkpoint = checkpoint_for(name, trained_on, task.images.digest, execution)
+    net = build(task.recipe.settings, task)
+    mode = choose(net, task.recipe.settings, joined.device)
+    with mode.flags():
+        run = fit(
+            net, task.loader("train", mode, task.recipe.settings), recipe.settings, recipe.seed, mode=mode,
+            clean=clean_loader(task, mode, "train") if recipe.settings.denoising else None, checkpoint=checkpoint,
+            progress=lambda share: execution.progress(str(recipe), share),
+        )  # fmt: skip
+    more = {"resumed_from": checkpoint.resumed_from}
+    if len(group) > 1:
+        more["group"] = {"id": _short("".join(r.id for r in group)), "members": len(group)}
+    records, readings = [], {}
+    for recipe, task in zip(group, tasks):
+        words = {"data": asdict(recipe.data), **{k: getattr(recipe.settings, k) for k in READ if k != "svm_head"}}
+        key = json.dumps(words, sort_keys=True)
+        if key not in readings:
+            own = checkpoint_for(f"{name}.{_short(key)}", {**trained_on, "read": key}, task.images.digest, execution)
+            readings[key] = Reading(recipe, task, run, own, clean_loader(task, mode, "test"))
+        record = _record(recipe, task, run, readings[key])
+        with mode.flags():
+            told = {**telemetry(run, task), "device": task.team.device, **more}
+            record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
+        save([record], folder_for(recipe, execution.records_dir, execution.runs_dir))
+        records.append(record)
+    for used in (checkpoint, *(r.checkpoint for r in readings.values())):
+        used.remove()
+    return records
+
+
+def _record(recipe: Recipe, task: Task, run: "Fit", reading: Reading) -> Record:
+    metrics = {name: values[-1] for name, values in run.history.items() if name not in ("seconds", "learning_rate")}
+    metrics |= {"epochs": run.epoch, "steps": run.steps, "parameters": models.parameter_count(run.net),
+                "macs": task.macs(), "train_seconds": sum(run.history.get("seconds", []))}  # fmt: skip
+    if run.status == "diverged":
+        metrics |= dict(zip(("diverged_step", "diverged_learning_rate"), run.diverged[0]))
+    more, curves, arrays = reading.told(recipe)
+    metrics = {name: rounded(value) for name, value in (metrics | more).items()}
+    history = {name: np.array(values, np.float32) for name, values in (run.history | curves).items()}
+    return Record(recipe, run.status, metrics, history, arrays)
+
+
+def _check(group: list[Recipe], classes: int) -> None:
+    for recipe in group:
+        name = recipe.settings.model.get("name")
+        if not issubclass(models.MODELS.get(name, nn.Module), models.vae.VAE):
+            raise RecipeError(f"{recipe}: model {name!r} is no VAE; expected mlp_vae or conv_vae")
+        if recipe.settings.svm_head == "as_coded" and classes != 2:
+            raise RecipeError(
+                f"{recipe}: svm_head 'as_coded' has one target for both of two classes, here are {classes}; "
+                "use 'hinge' or 'linear_svc'"
+            )
+
+
+def _training(recipe: Recipe) -> dict:
+    """What the VAE depends on, and not what is done with it afterwards."""
+    data, settings = asdict(recipe.data), asdict(recipe.settings)
+    if recipe.data.noise_on == "test":
+        data["noise"] = "none"
+    if data["noise"] == "none":
+        data["noise_std"] = settings["denoising"] = None
+    kept = {k: v for k, v in data.items() if k not in ("test_limit", "noise_on", "source")}
+    source = "standin" if recipe.data.source == "standin" else "official"
+    kept |= {k: v for k, v in settings.items() if k not in READ}
+    return {"kind": "vae", "seed": recipe.seed, "split_seed": recipe.split_seed, **kept, "source": source}
+
+
+def checkpoint_for(name: str, identity: dict, digest: str, execution) -> Checkpoint:
+    """Where a phase saves itself."""
+    told = {"threads": torch.get_num_threads(), "versions": versions(), "device": execution.resolved_device()}
+    path = execution.runs_dir / "checkpoints" / f"{name}.ckpt"
+    every = classifier.SAVE_EVERY
+    return Checkpoint(path, {**identity, "images": digest}, told, every=every, deadline=execution.deadline)
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+# ------------------------------------------------------------------ the VAE
+
+
+def as_classifier(recipe: Recipe) -> Recipe:
+    """The recipe in the engine's words: same data, net, optimiser and length."""
+    s = recipe.settings
+    model = {**s.model, "decoder": s.decoder}
+    own = Classifier(model, s.optimizer, batch_size=s.batch_size, epochs=s.epochs, clip_norm=s.clip_norm,
+                     precision=s.precision)  # fmt: skip
+    return replace(recipe, kind="classifier", settings=own)
+
+
+def fit(net, loader, settings: VAE, seed: int, *, mode=None, clean=None, checkpoint=None,
+        progress=lambda share: None) -> "Fit":  # fmt: skip
+    """Trains a VAE, in place, for `settings.epochs` epochs; returns what became of it.
+
+    Every step minimises `parts` summed over the batch, the gradient's norm cut at `settings.clip_norm`. `clean`, a
+    loader in the same order, gives the images to rebuild where they are not the ones seen. Checkpoints, order and the
+    draws of ε as in `training.loop.train`. Raises RecipeError before any work, Stopped when asked to stop.
+    """
+    words = Classifier(settings.model, settings.optimizer, batch_size=settings.batch_size, epochs=settings.epochs,
+                       clip_norm=settings.clip_norm, precision=settings.precision)  # fmt: skip
+    loop.check(words, validated=False)
+    if net.head is not None:
+        net.head.requires_grad_(False)  # no part of this loss reads it
+    run = Fit(net, words, loader, mode or Mode(), ALONE)
+    run.restore(checkpoint.load() if checkpoint else None)
+
+    def step(rows: Tensor, share: float) -> None:
+        x = loader.take(rows)[0]
+        run.optimizer.zero_grad()
+        with run.mode.autocast():
+            rebuilt, mu, log_var = run.forward(x)
+        losses = parts(rebuilt, x if clean is None else clean.take(rows)[0], mu, log_var, settings.beta)
+        losses[0].backward()
+        norms = run.gradient_norms()
+        if settings.clip_norm:
+            run.clip(norms[0], settings.clip_norm)
+        run.optimizer.step()
+        run.count_parts(losses, norms)
+
+    run.executed = step = run.mode.executed(step, loader.batch_size, lambda: run.schedule.rate)
+    while run.epoch < settings.epochs and run.status == "running":
+        net.train()
+        for images in (loader, clean):
+            if images is not None:
+                images.begin(run.epoch)
+        run.start_clock()
+        while run.step < loader.steps_per_epoch:
+            run.mode.seed(draws.generator_seed(seed, run.epoch, run.step))
+            step(*run.part())
+            run.after_step()
+            progress((run.epoch + run.step / loader.steps_per_epoch) / settings.epochs)
+            if checkpoint:
+                checkpoint.offer(run.state)
+        run.after_epoch(run.read())
+    run.finish()
+    if checkpoint:
+        checkpoint.save(run.state())
+    net.eval()
+    return run
+
+
+class Fit(loop.Training):
+    """A VAE on its way: the engine's bookkeeping, with the two parts of the loss in place of loss and accuracy."""
+
+    def __init__(self, net: nn.Module, settings: Classifier, loader, mode: Mode, alone: Team):
+        super().__init__(net, settings, loader, mode, alone)
+        self.sums = torch.zeros(5, dtype=torch.float64, device=mode.device)  # loss, rebuilding, KL, and the two norms
+
+    @torch.no_grad()
+    def count_parts(self, losses: Tensor, norms: tuple[Tensor, Tensor]) -> None:
+        self.sums += torch.stack((*losses, *norms)).double()
+        self.finite += self.sums.isfinite().all()
+
+    def read(self) -> dict:
+        """The epoch's row of the history: losses an image, gradient norms a step."""
+        loss, rebuilding, kl, norm, tensor_norms = self.sums.tolist()
+        images = sum(map(self.loader.global_count, range(self.step)))
+        row = {"train_loss": loss / images, "train_reconstruction": rebuilding / images, "train_kl": kl / images}
+        row |= {"gradient_norm": norm / self.step, "gradient_norm_sum": tensor_norms / self.step}
+        return {**row, "learning_rate": self.rates[0][1], "seconds": self._elapsed()}
+
+
+def parts(rebuilt: Tensor, target: Tensor, mu: Tensor, log_var: Tensor, beta: float) -> Tensor:
+    """(3,): the β-VAE's loss, its squared error and its KL divergence, each summed over the batch.
+
+    loss = Σ(x̂ − x)² + β·Σ KL(q(z|x) ‖ N(0, 1)) (Kingma and Welling 2013, Higgins et al. 2017), in float32 or better.
+    """
+    wide = [t if t.dtype == torch.float64 else t.float() for t in (rebuilt, target, mu, log_var)]
+    error = (wide[0] - wide[1]).square().sum()
+    kl = divergence(wide[2], wide[3]).sum()
+    return torch.stack((error + beta * kl, error, kl))
+
+
+def clean_loader(task: Task, mode: Mode, part: str):
+    """The images of a part of a task in the same order, without noise."""
+    before = task.recipe
+    task.recipe = replace(before, data=replace(before.data, noise="none"))
+    try:
+        return task.loader(part, mode, before.settings)
+    finally:
+        task.recipe = before

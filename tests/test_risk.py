@@ -1,0 +1,216 @@
+"""The excess risk on two Gaussians: the Bayes rule and its error, samples, the decomposition, interruption."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from secondlook.evaluation import bayes
+from secondlook.experiments import Execution, gaussians, risk
+from secondlook.recipe import Recipe, RecipeError, Risk
+from secondlook.record import Records
+from secondlook.training import checkpoint as checkpoints
+from secondlook.training.checkpoint import Stopped
+
+PIXELS = 32 * 32
+SMALL = {"train_size": 10, "test_size": 40, "epochs": 2, "batch_size": 8}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def recipe(seed=0, keep="metrics", data=None, **own) -> Recipe:
+    model = {"name": "mlp_vae" if own.get("head", "network") != "network" else "conv_vgg", "width": 0.03}
+    return Recipe.from_dict({
+        "report": "test", "run": "one", "variant": "custom", "profile": "smoke", "seed": seed, "keep": keep,
+        "kind": "risk", "data": data or {"name": "gaussians", "image_size": 32},
+        "settings": {"model": model, **SMALL, **own},
+    })  # fmt: skip
+
+
+def produce(folder, own: Recipe, deadline=None):
+    (record,) = risk.produce([own], Execution(folder, folder, folder, "cpu", deadline))
+    return record
+
+
+# ------------------------------------------------------------------ Bayes
+
+
+def test_the_reports_two_readings_of_three_have_these_bayes_errors():
+    mean = np.ones(PIXELS)
+    assert bayes.error(-mean, mean, 3.0) == pytest.approx(1.6e-76, rel=0.03)
+    assert bayes.error(-mean, mean, 9.0) == pytest.approx(7e-27, rel=0.05)
+    assert bayes.error(-0.15 * mean, 0.15 * mean, 9.0) == pytest.approx(0.0548, abs=1e-4)
+
+
+def test_an_error_below_the_smallest_float_still_has_a_logarithm():
+    log_error = bayes.log_error(-np.ones(PIXELS), np.ones(PIXELS), 0.1)
+    assert np.isfinite(log_error)
+    assert log_error == pytest.approx(-(64**2) / (8 * 0.1), rel=1e-2)
+    assert bayes.error(-np.ones(PIXELS), np.ones(PIXELS), 0.1) == 0.0
+
+
+@given(st.integers(0, 100), st.integers(1, 4))
+@settings(max_examples=15, deadline=None)
+def test_the_three_forms_of_a_covariance_agree(seed, d):
+    generator = np.random.default_rng(seed)
+    mean0, mean1, x = generator.normal(size=d), generator.normal(size=d), generator.normal(size=(50, d))
+    assert bayes.error(mean0, mean1, 2.0) == pytest.approx(bayes.error(mean0, mean1, np.full(d, 2.0)))
+    assert bayes.error(mean0, mean1, 2.0) == pytest.approx(bayes.error(mean0, mean1, 2.0 * np.eye(d)))
+    rules = [bayes.rule(mean0, c, mean1, 2 * np.asarray(c))(x) for c in (2.0, np.full(d, 2.0), 2.0 * np.eye(d))]
+    assert np.array_equal(rules[0], rules[1])
+    assert np.array_equal(rules[0], rules[2])
+
+
+@given(st.integers(0, 100), st.floats(0.1, 0.9))
+@settings(max_examples=20, deadline=None)
+def test_the_rule_takes_the_likelier_class(seed, prior):
+    from scipy.stats import multivariate_normal
+
+    generator = np.random.default_rng(seed)
+    means = generator.normal(size=(2, 3))
+    covariances = [a @ a.T + 0.3 * np.eye(3) for a in generator.normal(size=(2, 3, 3))]
+    x = generator.normal(size=(40, 3))
+    log_p = [multivariate_normal(m, c).logpdf(x) for m, c in zip(means, covariances)]
+    expected = (log_p[1] + np.log(prior) >= log_p[0] + np.log(1 - prior)).astype(int)
+    found = bayes.rule(means[0], covariances[0], means[1], covariances[1], prior)(x)
+    assert np.array_equal(found, expected)
+
+
+def test_drawn_points_give_the_exact_error():
+    mean = np.array([1.0, 0.0])
+    found = bayes.monte_carlo_error(-mean, 1.0, mean, 1.0, 40_000)
+    assert found.error == pytest.approx(norm.cdf(-1), abs=4 * found.se)
+    assert 0 < found.se < 0.002
+    assert bayes.monte_carlo_error(mean, 1.0, mean, 1.0).error == pytest.approx(0.5)
+    wide = bayes.monte_carlo_error([0.0], 1.0, [0.0], 16.0, 40_000)  # |x| below 1.7175: the narrow one
+    edge = np.sqrt(np.log(16) / (1 - 1 / 16))
+    expected = 0.5 * (2 * norm.sf(edge)) + 0.5 * (2 * norm.cdf(edge / 4) - 1)
+    assert wide.error == pytest.approx(expected, abs=4 * wide.se)
+
+
+def test_covariances_that_are_none_are_refused():
+    with pytest.raises(ValueError, match="variances must be positive, not -1"):
+        bayes.error([0.0], [1.0], -1.0)
+    with pytest.raises(ValueError, match="symmetric and positive definite"):
+        bayes.rule([0.0, 0.0], [[1.0, 2.0], [2.0, 1.0]], [1.0, 1.0], 1.0)
+    with pytest.raises(ValueError, match="prior1 is the share of class 1"):
+        bayes.rule([0.0], 1.0, [1.0], 1.0, prior1=1.0)
+
+
+# ------------------------------------------------------------------ samples
+
+
+def test_samples_are_what_the_recipe_says():
+    s = gaussians.sample(Risk(mean_gap=1.0, sigma=3.0), 16, 0, "train", 400)
+    assert 160 < int(s.y.sum()) < 240
+    by_class = [s.x[s.y == c] for c in (0, 1)]
+    assert [float(x.mean()) for x in by_class] == pytest.approx([-1.0, 1.0], abs=0.05)
+    assert [float(x.std()) for x in by_class] == pytest.approx([3.0, 3.0], abs=0.05)
+    as_variance = gaussians.sample(Risk(sigma_is="variance"), 16, 0, "train", 400)
+    assert float(as_variance.x[as_variance.y == 1].std()) == pytest.approx(3**0.5, abs=0.03)
+
+
+def test_samples_of_other_names_and_seeds_are_others_and_larger_ones_begin_alike():
+    s = Risk()
+    first = gaussians.sample(s, 8, 0, "train", 5).x
+    assert torch.equal(first, gaussians.sample(s, 8, 0, "train", 9).x[:5])
+    assert not torch.equal(first, gaussians.sample(s, 8, 0, "test", 5).x)
+    assert not torch.equal(first, gaussians.sample(s, 8, 1, "train", 5).x)
+
+
+def test_the_authors_loader_doubles_and_shifts():
+    s = gaussians.sample(Risk(), 8, 0, "train", 6)
+    mode = risk.Mode()
+    for normalise, expected in ((True, 2 * s.x - 1), (False, s.x)):
+        loader = gaussians.FloatLoader(s, 4, 0, mode, normalise, "train")
+        assert torch.equal(torch.cat([x for x, _ in loader.evaluation_batches(4)]), expected)
+        loader.begin(0)
+        seen = torch.cat([loader.rows(k) for k in range(loader.steps_per_epoch)])
+        assert sorted(seen.tolist()) == list(range(6))
+
+
+# ------------------------------------------------------------------ records
+
+
+def test_the_parts_of_the_risk_add_up_and_the_record_is_filed(tmp_path):
+    record = produce(tmp_path, recipe(keep="predictions"))
+    m = record.metrics
+    assert Records(tmp_path).get(record.recipe).metrics == m
+    assert m["estimation_error"] + m["approximation_error"] == pytest.approx(m["excess_risk"], abs=1e-5)
+    labels = record.arrays["labels"]
+    assert m["risk_few"] == pytest.approx(np.mean(record.arrays["predictions_few"] != labels))
+    assert m["risk_best"] == m["train_error_best"]  # fitted on the very images it is judged on
+    assert m["bayes_log10_error"] == pytest.approx(-26.137, abs=0.01)
+    assert m["rule_error"] == 0.0
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_the_best_net_can_be_fitted_on_a_third_sample(tmp_path):
+    third = {"reference": "third_sample", "reference_size": 48, "mean_gap": 0.15}
+    record = produce(tmp_path, recipe(**third))
+    assert record.metrics["bayes_error"] == pytest.approx(0.0548, abs=1e-4)
+    assert record.metrics["coded_rule_error"] > 0.3  # x → 2x − 1 moved the classes across its threshold
+    m = record.metrics
+    assert 0 < m["rule_error"] < 0.2
+    assert m["approximation_error"] == pytest.approx(m["risk_best"] - m["rule_error"], abs=1e-6)
+    assert m["estimation_error"] == pytest.approx(m["risk_few"] - m["risk_best"], abs=1e-6)
+    assert record.provenance["data_digest"] != produce(tmp_path, recipe(mean_gap=0.15)).provenance["data_digest"]
+
+
+@pytest.mark.parametrize("head", ["svm_head", "linear_svc", "kmeans"])
+def test_a_vae_is_read_by_every_head(tmp_path, head):
+    m = produce(tmp_path, recipe(head=head, test_size=60, epochs=3)).metrics
+    assert 0 <= m["risk_best"] <= 1
+    assert m["estimation_error"] + m["approximation_error"] == pytest.approx(m["excess_risk"], abs=1e-5)
+    if head == "linear_svc":
+        assert m["train_error_best"] < 0.3
+
+
+def test_a_frozen_encoder_is_trained_in_the_same_record(tmp_path):
+    first = {"model": {"name": "resnet", "width": 0.03}}
+    own = recipe(model={"name": "frozen_unet", "width": 0.03}, first=first)
+    assert produce(tmp_path, own).status == "finished"
+    with pytest.raises(RecipeError, match="set `first`"):
+        produce(tmp_path, recipe(model={"name": "frozen_unet", "width": 0.03}))
+
+
+@pytest.mark.parametrize("own", [{}, {"head": "kmeans"}], ids=["network", "kmeans"])
+def test_a_run_stopped_after_every_step_equals_one_run(tmp_path, own):
+    straight = produce(tmp_path / "one", recipe(keep="predictions", **own))
+    stops = 0
+    while stops < 50:
+        try:
+            cut = produce(tmp_path / "cut", recipe(keep="predictions", **own), checkpoints.time.monotonic())
+            break
+        except Stopped:
+            stops += 1
+    assert stops == 2 * 2 + 2 * 5
+    told = [{k: v for k, v in r.metrics.items() if not k.endswith("seconds")} for r in (straight, cut)]
+    assert told[0] == told[1]
+    assert straight.provenance["weights"] == cut.provenance["weights"]
+    assert all(np.array_equal(straight.arrays[k], cut.arrays[k]) for k in straight.arrays)
+    assert not list((tmp_path / "cut" / "checkpoints").iterdir())
+
+
+def test_recipes_that_cannot_be_are_refused(tmp_path):
+    with pytest.raises(RecipeError, match=r"set data\.name to 'gaussians'"):
+        produce(tmp_path, recipe(data={"name": "mnist", "source": "standin"}))
+    with pytest.raises(RecipeError, match="head 'network' needs a classifier"):
+        produce(tmp_path, recipe(model={"name": "mlp_vae"}))
+    with pytest.raises(RecipeError, match="head 'kmeans' reads a VAE's latent"):
+        produce(tmp_path, recipe(head="kmeans", model={"name": "lenet"}))
+
+
+def test_divergence_is_a_result(tmp_path):
+    for own in ({}, {"head": "kmeans"}):
+        record = produce(tmp_path, recipe(optimizer={"name": "adam", "learning_rate": 1e30}, **own))
+        assert record.status == "diverged"
+        assert record.metrics["diverged_step"] >= 0
