@@ -3,7 +3,7 @@
 import pytest
 
 from secondlook.experiments import Execution, load_or_produce
-from secondlook.experiments.chapter import open_chapter
+from secondlook.experiments.chapter import _plans, open_chapter
 from secondlook.figures import combinations, roc
 from secondlook.publish.parameters import ParameterError
 from secondlook.recipe import RecipeError
@@ -67,6 +67,14 @@ def test_an_override_makes_a_custom_run_beside_the_reports_own(tmp_path):
     assert own.records("c4-full")[0].recipe.settings.batch_size == 400
     assert "batch_size 100" in repr(own)
     assert not (tmp_path / "records").exists()
+
+
+def test_other_seeds_leave_a_sweep_its_single_one():
+    plans = _plans(read("linear"), "full", [0, 1])
+    seeds = {
+        run: sorted({p.recipe.seed for p in plans if p.recipe.run.startswith(run)}) for run in ("c4", "patches-sweep")
+    }
+    assert seeds == {"c4": [0, 1], "patches-sweep": [0]}
 
 
 def test_defaults_of_an_override_change_nothing(tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
@@ -189,7 +190,7 @@ def open_chapter(
     records = Path(records_dir or ROOT / "records").absolute()
     execution = Execution(Path(data_dir or ROOT / "data"), records, records.parent / "runs", device)
     execution.progress = _progress()
-    plans = report.plans(profile=profile, seeds=seed_list(seeds))
+    plans = _plans(report, profile, seed_list(seeds))
     changed = {k: v for k, v in overrides.items() if v not in ("", -1)}
     own = [_customised(p, changed) for p in plans if p.headline and p.recipe.variant == variant] if changed else []
     how = {"train": train, "max_minutes": max_minutes}
@@ -199,6 +200,17 @@ def open_chapter(
         chapter.custom = load_or_produce([p for p in own if p.recipe.run == run], execution, **how)
     chapter._by_id = {r.id: r for r in chapter.outcome.records + chapter.custom.records}
     return chapter
+
+
+def _plans(report: Report, profile: str, seeds: list[int] | None) -> list[Plan]:
+    """The report's plans at these seeds; a run of a single seed, such as a sweep, keeps its own."""
+    own = report.plans(profile=profile)
+    if seeds is None:
+        return own
+    count = Counter((p.recipe.run, p.recipe.variant) for p in own)
+    chosen = report.plans(profile=profile, seeds=seeds)
+    single = [p for p in own if count[p.recipe.run, p.recipe.variant] == 1]
+    return [p for p in chosen if count[p.recipe.run, p.recipe.variant] > 1] + single
 
 
 def _customised(plan: Plan, changed: dict) -> Plan:
@@ -219,7 +231,7 @@ def _progress():
         if label != state["label"]:
             state.update(label=label, start=now, next=5.0)
         spent = now - state["start"]
-        if spent >= state["next"] and share > 0:
+        if spent >= state["next"] and share > 0.01:
             state["next"] = spent + max(5.0, spent / share / 10)
             print(f"{label}: {share:4.0%}, {spent:.0f} s, about {spent / share * (1 - share):.0f} s left", flush=True)
 
