@@ -2,8 +2,8 @@
 
 import pytest
 
+from secondlook.chapter import _plans, open_chapter
 from secondlook.experiments import Execution, load_or_produce
-from secondlook.experiments.chapter import _plans, open_chapter
 from secondlook.figures import combinations, roc
 from secondlook.publish.parameters import ParameterError
 from secondlook.recipe import RecipeError
@@ -55,7 +55,7 @@ def test_an_unknown_way_to_train_is_refused(execution):
 
 
 def chapter(tmp_path, **more):
-    given = {"profile": "smoke", "variant": "as_coded", "seeds": "0", "records_dir": str(tmp_path / "records"), **more}
+    given = {"profile": "smoke", "variant": "as_coded", "seeds": "0", "records_dir": str(tmp_path), **more}
     return open_chapter("linear", **given)
 
 
@@ -66,7 +66,7 @@ def test_an_override_makes_a_custom_run_beside_the_reports_own(tmp_path):
     assert (record.recipe.settings.batch_size, record.recipe.settings.strength) == (100, 3.0)
     assert own.records("c4-full")[0].recipe.settings.batch_size == 400
     assert "batch_size 100" in repr(own)
-    assert not (tmp_path / "records").exists()
+    assert not (tmp_path / "linear").exists()
 
 
 def test_other_seeds_leave_a_sweep_its_single_one():

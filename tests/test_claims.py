@@ -106,12 +106,13 @@ def test_rank_and_order_say_yes_no_and_undecided():
     assert forms.order({**groups, "b": spread(0.5, OTHER)}).verdict == "inconclusive"
 
 
-def test_count_needs_its_number_then_a_majority():
+def test_count_needs_its_number_and_is_refuted_where_that_is_out_of_reach():
     yes, no, open_ = spread(0.1), spread(-0.1), spread(0.0)
     assert forms.count({"a": yes, "b": yes, "c": yes}, 3).verdict == "reproduced"
-    assert forms.count({"a": yes, "b": yes, "c": no}, 3).verdict == "direction reproduced"
-    assert forms.count({"a": yes, "b": open_, "c": no}, 3).verdict == "inconclusive"
-    assert forms.count({"a": yes, "b": no, "c": no}, 3).verdict == "not reproduced"
+    assert forms.count({"a": yes, "b": yes, "c": no}, 2).verdict == "reproduced"
+    assert forms.count({"a": yes, "b": yes, "c": no}, 3).verdict == "not reproduced"
+    assert forms.count({"a": yes, "b": open_, "c": no}, 2).verdict == "inconclusive"
+    assert forms.count({"a": yes, "b": no, "c": no}, 2).verdict == "not reproduced"
 
 
 def test_a_fact_is_true_or_contradicted_by_its_worst_value():

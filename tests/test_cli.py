@@ -60,7 +60,7 @@ def test_smoke_records_go_to_runs_and_never_to_records(tmp_path):
         *folders(tmp_path),
     )
     assert list((tmp_path / "runs" / "linear").glob("*.json"))
-    assert not (tmp_path / "records").exists()
+    assert not (tmp_path / "linear").exists()
 
 
 def test_a_deadline_stops_cleanly_and_the_same_command_goes_on(tmp_path, capsys):
@@ -119,6 +119,6 @@ def test_seeds_read_spans_and_lists():
 
 
 def test_pages_that_only_read_records_import_no_torch():
-    code = "import sys\nfrom secondlook import recipe, reports, record, claims, figures, cli\nfrom secondlook.experiments import chapter\nprint([m for m in sys.modules if m.split('.')[0] in ('torch', 'torchvision', 'sklearn')][:3])"  # noqa: E501
+    code = "import sys\nfrom secondlook import recipe, reports, record, claims, figures, cli\nfrom secondlook import chapter\nprint([m for m in sys.modules if m.split('.')[0] in ('torch', 'torchvision', 'sklearn')][:3])"  # noqa: E501
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert out.stdout.strip() == "[]"

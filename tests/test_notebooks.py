@@ -33,13 +33,13 @@ def test_a_chapter_that_reads_its_records_imports_no_torch(name):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_smoke_run_trains_without_data(name, tmp_path):
-    parameters = ["profile=smoke", "train=always", f"records_dir={tmp_path}/records", f"data_dir={tmp_path}/data"]
+    parameters = ["profile=smoke", "train=always", f"records_dir={tmp_path}", f"data_dir={tmp_path}/data"]
     assert runner.command([name], False, parameters, tmp_path) == 0
     (status,) = (json.loads(p.read_text()) for p in tmp_path.glob("*.status.json"))
     assert status["status"] == "finished"
     shelves = list((tmp_path / "runs" / name).glob("*.json"))
     assert shelves
-    assert not (tmp_path / "records").exists()
+    assert not (tmp_path / "linear").exists()
     records = [r for p in shelves for r in json.loads(p.read_text())["records"].values()]
     assert {r["recipe"]["data"]["source"] for r in records} == {"standin"}
 

@@ -5,6 +5,8 @@ Exit codes: 0 done, 1 something failed, 2 a mistake in the command or its input,
 
 import argparse
 import json
+import math
+import os
 import sys
 import time
 from pathlib import Path
@@ -22,11 +24,14 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         return arguments.run_command(arguments)
-    except (RecipeError, RecordError, DataError) as error:
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+        return 0
+    except (RecipeError, RecordError, DataError, OSError) as error:
         print(f"secondlook: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        return 0
+    except KeyboardInterrupt:
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,9 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
     train.add_argument("--profile", choices=PROFILES, default="full")
     train.add_argument("--seeds", type=seeds, help="for instance 0-5 or 0,2,4; the report's own when not given")
-    train.add_argument("--max-minutes", type=float, help="save and stop after this long; the same command goes on")
+    train.add_argument("--max-minutes", type=minutes, help="save and stop after this long; the same command goes on")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
-    train.add_argument("--processes", type=int, default=1, help="small runs side by side, one thread each")
+    train.add_argument("--processes", type=count, default=1, help="small runs side by side, one thread each")
     train.add_argument("--again", action="store_true", help="also what has a record already")
     train.add_argument("--data-dir", type=Path, default=ROOT / "data")
     _json_and_folders(train, with_json=False)
@@ -73,6 +78,20 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="shorter measurements")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     bench.add_argument("--data-dir", type=Path, default=ROOT / "data")
+
+    records = _command(commands, "records", _records, "records carried in archives: file them")
+    records.add_argument("action", choices=("add",))
+    records.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
+    records.add_argument("--records-dir", type=Path, default=ROOT / "records")
+
+    portion = _command(commands, "portion", _portion, "train what is missing, most valuable first, for some minutes")
+    portion.add_argument("--max-minutes", type=float, required=True, help="everything is packed before they are up")
+    portion.add_argument("--out", type=Path, default=ROOT / "runs" / "portion", help="where the archives go")
+    portion.add_argument("--profile", choices=PROFILES, default="full")
+    portion.add_argument("--bench", action="store_true", help="measure the nets against the plain loop first")
+    portion.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
+    portion.add_argument("--data-dir", type=Path, default=ROOT / "data")
+    _json_and_folders(portion, with_json=False)
     return parser
 
 
@@ -91,14 +110,34 @@ def _json_and_folders(parser, with_json: bool = True) -> None:
 
 def seeds(text: str) -> list[int]:
     """Numbers from `0-5` or `0,2,4` or a mixture. Raises ArgumentTypeError for anything else."""
+    from secondlook.publish.parameters import ParameterError
+    from secondlook.publish.parameters import seeds as numbers
+
     try:
-        spans = [part.split("-", 1) for part in text.split(",")]
-        found = [n for span in spans for n in range(int(span[0]), int(span[-1]) + 1)]
-    except ValueError:
-        found = []
+        found = numbers(text)
+    except ParameterError:
+        found = None
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds; write for instance 0-5 or 0,2,4")
-    return list(dict.fromkeys(found))
+    return found
+
+
+def minutes(text: str) -> float:
+    """A number of minutes from 0. Raises ArgumentTypeError for anything else."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes; write for instance 9")
+    return found
+
+
+def count(text: str) -> int:
+    """A whole number from 1. Raises ArgumentTypeError for anything else."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
 
 
 def _list(arguments) -> int:
@@ -163,7 +202,11 @@ def _train(arguments) -> int:
 
     plans = read(arguments.report).plans(arguments.run, arguments.variant, arguments.profile, arguments.seeds)
     store = Records(arguments.records_dir, arguments.runs_dir)
+    plans = list({p.recipe.id: p for p in reversed(plans)}.values())[::-1]  # equal recipes share a record
     wanted = plans if arguments.again else [p for p in plans if store.get(p.recipe) is None]
+    for folder in (arguments.records_dir, arguments.runs_dir):
+        if folder.exists() and not folder.is_dir():
+            raise RecordError(f"{folder} is not a folder; name another one")
     deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
     execution.device, execution.processes = execution.resolved_device(), arguments.processes
@@ -229,6 +272,8 @@ def _execute(arguments) -> int:
 def _check(arguments) -> int:
     from secondlook.claims.judge import judge
 
+    if not arguments.records_dir.is_dir():
+        raise RecordError(f"{arguments.records_dir}: there is no such folder; --records-dir names the one with records")
     store = Records(arguments.records_dir)
     found = [j for name in ([arguments.report] if arguments.report else names()) for j in judge(name, store)]
     if arguments.json:
@@ -243,3 +288,29 @@ def _bench(arguments) -> int:
     from secondlook.bench import command
 
     return command(arguments.report, arguments.quick, arguments.json, arguments.data_dir)
+
+
+def _records(arguments) -> int:
+    from secondlook.archive import add
+
+    for path in arguments.archives:
+        filed, already = add(path, arguments.records_dir)
+        print(f"{path}: {len(filed)} records filed, {len(already)} there already")
+    return 0
+
+
+def _portion(arguments) -> int:
+    from secondlook.experiments import Execution
+    from secondlook.experiments.portion import portion
+
+    bar = Bar()
+    execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, progress=bar)
+
+    def told(text: str) -> None:
+        bar.close()
+        print(text, flush=True)
+
+    had = portion(
+        arguments.max_minutes, arguments.out, execution, profile=arguments.profile, bench=arguments.bench, told=told
+    )
+    return 128 + had.stopped_by if had.stopped_by else int(bool(had.failed))

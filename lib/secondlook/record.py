@@ -90,7 +90,7 @@ class _Arrays(Mapping):
         return array
 
 
-_WAY_OUT = "restore the file (`git checkout`) or delete it and train again"
+_WAY_OUT = "restore the .json and its .npz (`git checkout`), or delete both and train again"
 
 
 def save(records: list[Record], folder: Path) -> list[Path]:
@@ -113,6 +113,9 @@ def read_shelf(path: Path) -> dict[str, Record]:
     """The records of one JSON file by id, every number verified. Raises RecordError naming file and record."""
     path = Path(path)
     entries = _entries(path)
+    bundle = path.with_suffix(".npz")
+    if any(isinstance(e, dict) and e.get("arrays") for e in entries.values()) and not bundle.exists():
+        raise RecordError(f"{bundle}: the arrays of {path.name} are missing; {_WAY_OUT}")
     records = {}
     for id_, entry in entries.items():
         try:

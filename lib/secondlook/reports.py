@@ -129,7 +129,7 @@ class Report:
                 if variant in (None, v):
                     found += [p for p in self._plans(name, v, profile, seeds) if run in (None, p.recipe.run, name)]
         if run is not None and not found:
-            known = [*self.layers["run"], *(n for v in self.variants() for n in self.runs(v, profile))]
+            known = dict.fromkeys([*self.layers["run"], *(n for v in self.variants() for n in self.runs(v, profile))])
             _known(run, known, f"{self.path.name}: run")
             raise RecipeError(f"{self.path.name}: run {run!r} does not belong to variant {variant!r}")
         return found

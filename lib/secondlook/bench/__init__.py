@@ -16,7 +16,6 @@ from pathlib import Path
 from secondlook.record import replace_file
 
 MODULES = ("linear", "nets")
-TOLERANCE = 1e-3  # of both sides' losses, relative: images that PIL resizes are rounded to whole levels
 
 
 @dataclass
@@ -32,6 +31,7 @@ class Case:
     floor: float | None = None  # examples per second nothing could exceed here, where it is known
     rounds: int = 5
     device: str = "cpu"
+    tolerance: float = 1e-5  # of the losses, relative
     more: Callable[[float], dict] = lambda rate: {}  # facts of our side, from its median examples a second
 
 
@@ -39,7 +39,7 @@ def measure(case: Case, quick: bool, told: Callable[[str], None]) -> dict:
     """Medians over alternating rounds. Raises RuntimeError where the two sides do not train the same thing."""
     told(f"{case.name}: 20 equal steps")
     mine, theirs = case.losses()
-    if not abs(mine - theirs) <= TOLERANCE * abs(theirs):
+    if not abs(mine - theirs) <= case.tolerance * abs(theirs):
         raise RuntimeError(f"{case.name}: after 20 equal steps the losses differ, {mine:g} here and {theirs:g} there")
     rates: dict[str, list[float]] = {"ours": [], "plain": []}
     for turn in range(2 if quick else case.rounds):

@@ -1,6 +1,5 @@
 """What a device can do at most, measured on random numbers: products of matrices, copies, launches."""
 
-import statistics
 import time
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ LAUNCHES = 1000
 def ceilings(device: str) -> dict[str, float]:
     """TFLOP/s of products by precision, GB/s of a copy (read and written), µs of a launch, alone and in a CUDA graph.
 
-    TF32 and graphs are CUDA's only. A few seconds on either kind of device.
+    The best of several tries. TF32 and graphs are CUDA's only. A few seconds on either kind of device.
     """
     found = {f"{precision}_tflops": matrix_rate(device, precision) / 1e12 for precision in ("bf16", "float32")}
     if _kind(device) == "cuda":
@@ -30,14 +29,14 @@ def matrix_rate(device: str, precision: str) -> float:
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b, to = (torch.randn(side, side, device=device).to(dtype) for _ in range(3))
     with Mode(device, precision).flags():
-        return 2 * side**3 / seconds(lambda: torch.mm(a, b, out=to), device)
+        return 2 * side**3 / min(times(lambda: torch.mm(a, b, out=to), device))
 
 
 def copy_rate(device: str) -> float:
     """Bytes a second, those read and those written."""
     source = torch.empty(COPIED[_kind(device)] // 4, device=device).normal_()
     to = torch.empty_like(source)
-    return 2 * 4 * source.numel() / seconds(lambda: to.copy_(source), device)
+    return 2 * 4 * source.numel() / min(times(lambda: to.copy_(source), device))
 
 
 def launches(device: str) -> dict[str, float]:
@@ -48,17 +47,17 @@ def launches(device: str) -> dict[str, float]:
         for _ in range(LAUNCHES):
             x.add_(1.0)
 
-    found = {"launch_us": seconds(small, device) / LAUNCHES * 1e6}
+    found = {"launch_us": min(times(small, device)) / LAUNCHES * 1e6}
     if _kind(device) == "cuda":
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
             small()
-        found["graph_launch_us"] = seconds(graph.replay, device) / LAUNCHES * 1e6
+        found["graph_launch_us"] = min(times(graph.replay, device)) / LAUNCHES * 1e6
     return found
 
 
-def seconds(work: Callable[[], object], device: str, rounds: int = 7) -> float:
-    """The median time of `work`, the device's own work included; called twice before to warm up."""
+def times(work: Callable[[], object], device: str, rounds: int = 9) -> list[float]:
+    """Seconds of each of `rounds` calls of `work`, the device's own work included; two calls before warm up."""
     taken = []
     for _ in range(rounds + 2):
         synchronize(device)
@@ -66,7 +65,7 @@ def seconds(work: Callable[[], object], device: str, rounds: int = 7) -> float:
         work()
         synchronize(device)
         taken.append(time.perf_counter() - clock)
-    return statistics.median(taken[2:])
+    return taken[2:]
 
 
 def synchronize(device: str) -> None:

@@ -1,4 +1,4 @@
-"""The reports' nets: the engine's own training, against torchvision, a DataLoader and an eager loop in float32.
+"""The reports' nets: the engine's own training against the loop in `plain`.
 
 Small nets train as the engine trains the seeds of a report: on a CPU in single-threaded processes, one for each core,
 on CUDA side by side in a graph. Both sides count the images of all their seeds.
@@ -15,30 +15,32 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
 
-from secondlook.bench import Case
-from secondlook.bench.ceilings import matrix_rate, seconds, synchronize
-from secondlook.data import draws
-from secondlook.experiments import Execution
+from secondlook.bench import Case, plain
+from secondlook.bench.ceilings import matrix_rate, synchronize, times
+from secondlook.experiments import Execution, vae
 from secondlook.experiments.classifier import Task, build
 from secondlook.recipe import Recipe
 from secondlook.reports import read
-from secondlook.training import batched, optimizers
+from secondlook.training import batched
 from secondlook.training.distributed import Team
+from secondlook.training.loop import Training
 from secondlook.training.modes import Mode
 from secondlook.training.parallel import in_processes
 
 SEED = 0
 MEMBERS = 6  # seeds side by side on CUDA
 CHECKED = 20  # steps after which both sides must have the same loss
-EVALUATED = 256  # images it is taken on
 
 
 @dataclass(frozen=True)
 class Work:
-    """A run of a report as it is measured; `changes` are made on a CPU, `checked_with` to check the losses there."""
+    """A run of a report as it is measured; `changes` are made on a CPU, `checked_with` to compare losses.
+
+    Adam divides a gradient by its own size, so that rounding turns into other signs where it is nearly zero: with it
+    losses are compared with a `tolerance`, and on images that are not resized, which PIL rounds to whole levels.
+    """
 
     title: str
     report: str
@@ -49,15 +51,17 @@ class Work:
     changes: dict = field(default_factory=dict)
     checked_with: dict = field(default_factory=dict)
     cuda_steps: int = 300
-    small: bool = True  # several seeds at once pay
+    small: bool = False  # several seeds at once pay
+    tolerance: float = 1e-5
 
 
 WORKS = (
-    Work("LeNet, batch 4", "alexnet", "lenet-sgd", "as_coded", steps=(1500, 5000), warm=200),
-    Work("small CNN, batch 32", "optimizers", "final-adam", "as_coded", steps=(120, 400)),
-    Work("VGG16 at 224 pixels", "vgg", "vgg16", "as_published", steps=(1, 4), warm=1, changes={"batch_size": 8},
-         checked_with={"model.image_size": 64, "data.image_size": 64},
-         cuda_steps=60, small=False),
+    Work("LeNet", "alexnet", "lenet-sgd", "as_coded", steps=(2000, 5000), warm=200, small=True),
+    Work("small CNN", "optimizers", "final-adam", "as_coded", steps=(120, 300), small=True, tolerance=2e-3),
+    Work("VGG16 at 224", "vgg", "vgg16", "as_published", steps=(1, 3), warm=1, changes={"batch_size": 8},
+         checked_with={"model.image_size": 64, "data.image_size": 64}, cuda_steps=60),
+    Work("MLP VAE at 64", "vae", "vae-clean", "as_coded", steps=(100, 300),
+         checked_with={"model.image_size": 28, "data.image_size": 28}),
 )  # fmt: skip
 
 
@@ -71,37 +75,46 @@ def cases(report: str | None, quick: bool, data_dir: Path) -> Iterator[Case]:
 
 
 def duel(work: Work, quick: bool, execution: Execution) -> Case:
-    """The case of `work` as `execution` runs it."""
-    device, cuda = execution.device, execution.device.startswith("cuda")
-    recipe = _recipe(work, execution.data_dir, {} if cuda else {**work.changes, "precision": cpu_precision(work)})
-    sides = Sides(recipe, execution, 1 if not work.small else MEMBERS if cuda else os.cpu_count() or 1)
+    """The case of `work` as `execution` runs it; bf16 on a CPU only where it has instructions for it."""
+    cuda, recipe = execution.device.startswith("cuda"), recipe_of(work, execution.data_dir)
+    precision = recipe.settings.precision if cuda or has_bf16_units() else "float32"
+    recipe = changed(recipe, {"precision": precision, **({} if cuda else work.changes)})
+    most = 1 if not work.small else MEMBERS if cuda else os.cpu_count() or 1
+    sides = Sides(recipe, execution, most)
     steps = work.cuda_steps if cuda else work.steps[not quick]
-    precision = recipe.settings.precision
-    rate, macs = matrix_rate(device, precision), sides.task.macs()
-    checked = dict(work.checked_with) if quick and not cuda else {}
+    rate, macs = matrix_rate(execution.device, precision), sides.task.macs()
 
     def losses() -> tuple[float, float]:
-        plain = _changed(recipe, {**checked, "precision": "float32"})
-        return Sides(plain, execution, sides.members if cuda else 1).losses()
+        return Sides(short(recipe, work.checked_with), execution, most if cuda else 1).losses()
 
-    name = f"{work.title}, {sides.task.images.title}"
-    if "batch" not in name:
-        name = name.replace(",", f", batch {recipe.settings.batch_size},", 1)
-    if sides.members > 1:
-        name += f", {sides.members} seeds " + ("side by side" if cuda else "in as many processes")
+    seeds = "" if sides.members == 1 else f", {sides.members} seeds {'side by side' if cuda else 'in processes'}"
     return Case(
-        name=name, unit="images/s", device=device, precision=f"{precision} / float32", floor=rate / (6 * macs),
-        ours=lambda: sides.ours(work.warm, steps), plain=lambda: sides.plain(work.warm, steps), losses=losses,
+        name=f"{work.title}, batch {recipe.settings.batch_size}{seeds}, {sides.task.images.title}", unit="images/s",
+        device=execution.device, precision=f"{precision} / float32", floor=rate / (6 * macs),
+        losses=losses, tolerance=work.tolerance, ours=lambda: sides.ours(work.warm, steps),
+        plain=lambda: sides.plain(work.warm, steps),
         more=lambda images_per_second: sides.told(images_per_second, rate, macs),
     )  # fmt: skip
 
 
-def cpu_precision(work: Work) -> str:
-    """The recipe's precision, but bf16 only where this CPU has instructions for it, and else float32."""
-    wanted = _recipe(work, None, {}).settings.precision
-    if wanted == "bf16" and has_bf16_units():
-        return wanted
-    return "float32"
+def recipe_of(work: Work, data_dir: Path) -> Recipe:
+    recipe = read(work.report).recipes(work.run, work.variant, seeds=[SEED])[0]
+    there = (data_dir / f"{recipe.data.name}.npz").exists()
+    return recipe if there else changed(recipe, {"data.source": "standin"})
+
+
+def short(recipe: Recipe, changes: dict) -> Recipe:
+    """The recipe in float32 with one epoch of 20 steps, and little to evaluate after it."""
+    images = math.ceil(CHECKED * recipe.settings.batch_size / (1 - recipe.data.validation))
+    cut = {"precision": "float32", "epochs": 1, "data.train_limit": images, "data.test_limit": 100}
+    return changed(recipe, {**changes, **cut})
+
+
+def changed(recipe: Recipe, changes: dict) -> Recipe:
+    """The recipe with settings, `data.…` and `model.…` changed."""
+    model = {k.removeprefix("model."): v for k, v in changes.items() if k.startswith("model.")}
+    rest = {k: v for k, v in changes.items() if not k.startswith("model.")}
+    return recipe.customised(**rest, model={**recipe.settings.model, **model})
 
 
 def has_bf16_units() -> bool:
@@ -111,12 +124,8 @@ def has_bf16_units() -> bool:
     return bool(words & {"avx512_bf16", "amx_bf16"})
 
 
-class Enough(Exception):
-    """Leaves the engine's loop when its steps have been timed."""
-
-
 class Stopwatch:
-    """A progress function, told after every step: `seconds` from step `warm` to `steps` after it, then Enough."""
+    """Told after every step: `seconds` from step `warm` to `steps` after it, then Enough."""
 
     def __init__(self, device: str, warm: int, steps: int, ready: Callable[[], None] = lambda: None):
         self.device, self.warm, self.last, self.calls, self.ready = device, warm, warm + steps, 0, ready
@@ -131,7 +140,7 @@ class Stopwatch:
         if self.calls == self.last:
             synchronize(self.device)
             self.seconds = time.perf_counter() - self.start
-            raise Enough
+            raise plain.Enough
 
 
 class Sides:
@@ -139,9 +148,11 @@ class Sides:
 
     def __init__(self, recipe: Recipe, execution: Execution, most: int):
         self.recipe, self.execution, self.device = recipe, copy.copy(execution), execution.device
-        self.cuda, self.nets, self.peak = self.device.startswith("cuda"), {}, 0
-        self.task = Task(recipe, self.execution, Team(device=self.device))
-        together = not self.cuda or (batched.fits(recipe.settings) and self.task.grouped())
+        self.cuda, self.peak = self.device.startswith("cuda"), 0
+        self.nets: dict[str, nn.Module] = {}
+        self.task = self._task(recipe)
+        settings = self.task.recipe.settings
+        together = most > 1 and (not self.cuda or (batched.fits(settings) and self.task.grouped()))
         self.recipes = [replace(recipe, seed=recipe.seed + k) for k in range(most if together else 1)]
         self.members = len(self.recipes)
 
@@ -151,102 +162,63 @@ class Sides:
         if self.members > 1 and not self.cuda:
             return images, self._in_processes(warm, steps)
         if "ours" not in self.nets:
-            self.nets["ours"] = self._joined([build(self.recipe.settings, task) for task in self.tasks()])
+            self.nets["ours"] = self._joined(self._build())
         if self.cuda:
             torch.cuda.reset_peak_memory_stats(self.device)
         taken = self.engine(self.nets["ours"], warm, steps)
         self.peak = torch.cuda.max_memory_allocated(self.device) if self.cuda else 0
         return images, taken
 
-    def tasks(self) -> list[Task]:
-        return [self.task, *(Task(r, self.execution, self.task.team) for r in self.recipes[1:])]
+    def plain(self, warm: int, steps: int) -> tuple[int, float]:
+        """The same of the plain loop, with one seed; TF32 is off."""
+        if "plain" not in self.nets:
+            self.nets["plain"] = build(self.task.recipe.settings, self.task).to(self.device)
+        return steps * self.recipe.settings.batch_size, self._loop(self.nets["plain"], warm, steps)
+
+    def losses(self) -> tuple[float, float]:
+        """The mean training loss of the epoch, ours and theirs, from the same weights and without chance."""
+        nets = [plain.without_chance(net) for net in self._build()]
+        theirs, steps = (
+            copy.deepcopy(nets[0]).to(self.device),
+            -(-len(self.task.parts.train) // self.task.recipe.settings.batch_size),
+        )
+        self.execution.progress = lambda *_: None
+        ours = self._train(self._joined(nets)).history["train_loss"][0]
+        with Mode(self.device).flags():
+            mean = plain.loop(theirs, self.task, self.recipe.settings, steps, lambda: None)
+        return ours[0] if self.members > 1 else ours, mean
 
     def engine(self, net: nn.Module, warm: int, steps: int, ready: Callable[[], None] = lambda: None) -> float:
         """Seconds of `steps` steps of the engine, which trains `net` in place."""
         watch = self.execution.progress = Stopwatch(self.device, warm, steps, ready)
-        checkpoint = self.task.checkpoint(name="bench")
-        checkpoint.every = math.inf
         try:
-            self.task.train(
-                net, self.recipe.settings, checkpoint, "", self.tasks() if hasattr(net, "members") else None
-            )
-        except Enough:
+            self._train(net)
+        except plain.Enough:
             return watch.seconds
         raise RuntimeError(f"{self.recipe}: an epoch has fewer than {warm + steps} steps")
 
-    def _in_processes(self, warm: int, steps: int) -> float:
-        """The slowest process's seconds; they start their clocks together and tell them in files."""
-        with tempfile.TemporaryDirectory() as folder:
-            execution = replace(self.execution, runs_dir=Path(folder), progress=None)
-            in_processes(
-                partial(_one, warm, steps, self.members), [([r], execution) for r in self.recipes], lambda *_: None
-            )
-            return max(float(path.read_text()) for path in Path(folder).glob("*.seconds"))
-
-    def plain(self, warm: int, steps: int) -> tuple[int, float]:
-        """The same of the loop a user would write, one seed."""
-        if "plain" not in self.nets:
-            self.nets["plain"] = build(self.recipe.settings, self.task).to(self.device)
-        with Mode(self.device).flags():
-            taken = self._loop(self.nets["plain"], warm, steps)
-        return steps * self.recipe.settings.batch_size, taken
-
-    def _loop(self, net: nn.Module, warm: int, steps: int) -> float:
-        settings = self.recipe.settings
-        order = draws.permutation(self.recipe.seed, 0, len(self.task.parts.train))
-        order = order[: (warm + steps) * settings.batch_size].tolist()
-        loader = DataLoader(_Files(self.task), settings.batch_size, sampler=order, num_workers=2, pin_memory=self.cuda)
-        criterion, optimizer = nn.CrossEntropyLoss(), optimizers.build(settings.optimizer, net.parameters())
-        strength, watch, running = settings.penalty.get("l2_dense", 0.0), Stopwatch(self.device, warm, steps), 0.0
-        net.train()
+    def _train(self, net: nn.Module) -> Training:
+        checkpoint, task, settings = self.task.checkpoint(name="bench"), self.task, self.task.recipe.settings
+        checkpoint.every = math.inf
         try:
-            for images, labels in loader:
-                images, labels = images.to(self.device), labels.to(self.device)
-                optimizer.zero_grad()
-                loss = criterion(net(images), labels)
-                if strength:
-                    loss = loss + strength * net.dense.weight.square().sum()
-                loss.backward()
-                optimizer.step()
-                running += loss.item()
-                watch()
-        except Enough:
-            pass
-        return watch.seconds
-
-    def losses(self) -> tuple[float, float]:
-        """Ours and theirs after 20 steps in float32 from the same weights, without dropout, whose dice differ."""
-        nets = [build(self.recipe.settings, task) for task in self.tasks()]
-        for module in [m for net in nets for m in net.modules() if isinstance(m, nn.Dropout)]:
-            module.p = 0.0
-        theirs = copy.deepcopy(nets[0]).to(self.device)
-        ours = self._joined(nets)
-        self.engine(ours, 1, CHECKED - 1)
-        with Mode(self.device).flags():
-            self._loop(theirs, 1, CHECKED - 1)
-            ours = ours.member(0) if self.members > 1 else ours
-            return self._loss(ours), self._loss(theirs)
-
-    def _joined(self, nets: list[nn.Module]) -> nn.Module:
-        return batched.SideBySide(nets) if len(nets) > 1 else nets[0]
-
-    @torch.no_grad()
-    def _loss(self, net: nn.Module) -> float:
-        """Of the first test images, one by one as a whole loader gives them."""
-        loader = self.task.loader("test", Mode(self.device), self.recipe.settings)
-        size = 16 if self.task.side > 64 else EVALUATED
-        x, y = next(iter(loader.evaluation_batches(size)))
-        return float(nn.functional.cross_entropy(net.eval()(x), y))
+            if self.recipe.kind != "vae":
+                tasks = [self._task(r) for r in self.recipes] if hasattr(net, "members") else None
+                return task.train(net, settings, checkpoint, "", tasks)
+            mode = task.mode(net)
+            loader, told = task.loader("train", mode, settings), lambda share: self.execution.progress("", share)
+            with mode.flags():
+                return vae.fit(net, loader, self.recipe.settings, SEED, mode=mode, checkpoint=checkpoint, progress=told)
+        finally:
+            checkpoint.remove()
 
     def told(self, images_per_second: float, rate: float, macs: int) -> dict:
         """More of our side: time of a step, share of the matrix rate, the loader's part of a step, memory."""
-        step = self.recipe.settings.batch_size * self.members / images_per_second
-        net = build(self.recipe.settings, self.task)
-        loader = self.task.loader("train", self.task.mode(net), self.recipe.settings)
+        settings, side_by_side = self.task.recipe.settings, self.members if self.cuda else 1
+        step = settings.batch_size * self.members / images_per_second
+        loader = self.task.loader("train", self.task.mode(self._build()[0]), settings)
         loader.begin(0)
         rows = loader.rows(0)
-        loading = seconds(lambda: [loader.take(rows) for _ in range(10)], self.device) / 10
-        side_by_side = self.members if self.cuda else 1
+        loading = min(times(lambda: [loader.take(rows) for _ in range(10)], self.device)) / 10
         told = {
             "step_us": round(step * 1e6, 1),
             "share_of_matrix_rate": round(images_per_second * 6 * macs / rate, 4),
@@ -254,11 +226,34 @@ class Sides:
         }
         return told | ({"peak_memory_gb": round(self.peak / 1e9, 2)} if self.cuda else {})
 
+    def _task(self, recipe: Recipe) -> Task:
+        own = vae.as_classifier(recipe) if recipe.kind == "vae" else recipe
+        return Task(own, self.execution, Team(device=self.device))
+
+    def _build(self) -> list[nn.Module]:
+        return [build(task.recipe.settings, task) for task in (self._task(r) for r in self.recipes)]
+
+    def _joined(self, nets: list[nn.Module]) -> nn.Module:
+        return batched.SideBySide(nets) if len(nets) > 1 else nets[0]
+
+    def _loop(self, net: nn.Module, warm: int, steps: int) -> float:
+        watch = Stopwatch(self.device, warm, steps)
+        with Mode(self.device).flags():
+            plain.loop(net, self.task, self.recipe.settings, warm + steps, watch)
+        return watch.seconds
+
+    def _in_processes(self, warm: int, steps: int) -> float:
+        """The slowest process's seconds; they start their clocks together and tell them in files."""
+        with tempfile.TemporaryDirectory() as folder:
+            execution = replace(self.execution, runs_dir=Path(folder), progress=None)
+            one = partial(_one, warm, steps, self.members)
+            in_processes(one, [([r], execution) for r in self.recipes], lambda *_: None)
+            return max(float(path.read_text()) for path in Path(folder).glob("*.seconds"))
+
 
 def _one(warm: int, steps: int, count: int, recipes: list[Recipe], execution: Execution) -> None:
     """One process's part: trains, and waits after `warm` steps until all `count` processes have come so far."""
-    sides = Sides(recipes[0], execution, 1)
-    seed, folder = recipes[0].seed, execution.runs_dir
+    sides, seed, folder = Sides(recipes[0], execution, 1), recipes[0].seed, execution.runs_dir
 
     def ready() -> None:
         (folder / f"{seed}.ready").touch()
@@ -267,38 +262,3 @@ def _one(warm: int, steps: int, count: int, recipes: list[Recipe], execution: Ex
 
     taken = sides.engine(build(recipes[0].settings, sides.task), warm, steps, ready)
     (folder / f"{seed}.seconds").write_text(repr(taken))
-
-
-def _recipe(work: Work, data_dir: Path | None, changes: dict) -> Recipe:
-    recipe = read(work.report).recipes(work.run, work.variant, seeds=[SEED])[0]
-    if data_dir is not None and not (data_dir / f"{recipe.data.name}.npz").exists():
-        changes = {**changes, "data.source": "standin"}
-    return _changed(recipe, changes)
-
-
-def _changed(recipe: Recipe, changes: dict) -> Recipe:
-    """The recipe with settings, `data.…` and `model.…` changed."""
-    model = {k.removeprefix("model."): v for k, v in changes.items() if k.startswith("model.")}
-    rest = {k: v for k, v in changes.items() if not k.startswith("model.")}
-    return recipe.customised(**rest, model={**recipe.settings.model, **model})
-
-
-class _Files(Dataset):
-    """The images one by one, as torchvision's own data sets give them."""
-
-    def __init__(self, task: Task):
-        from torchvision import transforms
-
-        rows = task.parts.train
-        self.x, self.y = task.images.x_train[rows], task.parts.y_train.tolist()
-        resize = [transforms.Resize(task.side)] if task.side != self.x.shape[1] else []
-        steps = [*resize, transforms.ToTensor(), transforms.Normalize(task.mean, task.std)]
-        self.transform = transforms.Compose(steps)
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        from PIL import Image
-
-        return self.transform(Image.fromarray(self.x[i])), self.y[i]

@@ -106,21 +106,17 @@ def order(groups: dict[str, list], p: float | None = None) -> Outcome:
 def count(differences: dict[str, list], least: int) -> Outcome:
     """Whether at least `least` of several statements hold; one holds when its values are above 0, Holm over all.
 
-    More than half, but fewer than `least`, reproduce the direction. `measured` is how many hold, `published` `least`.
+    Refuted where too many are significantly false for `least` to hold. `measured` is how many hold, `published` is
+    `least`.
     """
     tests = {name: paired_test(values) for name, values in differences.items()}
     sure = holm([t.p for t in tests.values()]) < ALPHA
     holds = [n for (n, t), s in zip(tests.items(), sure) if s and t.mean > 0]
     fails = [n for (n, t), s in zip(tests.items(), sure) if s and t.mean < 0]
-    most = len(tests) // 2 + 1
     if len(holds) >= least:
         verdict = REPRODUCED
-    elif len(holds) >= most:
-        verdict = DIRECTION
-    elif len(tests) - len(fails) >= most:
-        verdict = INCONCLUSIVE
     else:
-        verdict = NOT_REPRODUCED
+        verdict = NOT_REPRODUCED if len(tests) - len(fails) < least else INCONCLUSIVE
     open_ = [n for n in tests if n not in holds and n not in fails]
     said = [f"{word}: {', '.join(n)}" for word, n in (("true", holds), ("false", fails), ("undecided", open_)) if n]
     why = f"{len(holds)} of {len(tests)} statements hold, {least} expected ({'; '.join(said)})"

@@ -111,6 +111,7 @@ def among_peers(e: Evidence, run, published: str, metric: str, sampling: str, to
 def which_loss(e: Evidence, runs: list, fits: str, fits_not: str, values: list) -> Outcome:
     """All published numbers are consistent with variant `fits` in at least one run, and with `fits_not` in none.
 
+    Where no run of `fits` is sharp enough for every tolerance, only the direction is: one fits, the other does not.
     `measured` and `interval` list the runs of `fits`, then those of `fits_not`, each with its numbers.
     """
     pairs = [(run, variant) for variant in (fits, fits_not) for run in runs]
@@ -122,8 +123,9 @@ def which_loss(e: Evidence, runs: list, fits: str, fits_not: str, values: list) 
         off = [name for name, part in parts if part.verdict == NOT_REPRODUCED]
         held[variant].append((run, off))
     fit, fit_not = (any(not off for _, off in held[variant]) for variant in (fits, fits_not))
+    sharp = any(o.verdict == REPRODUCED for o in outcomes[: len(runs)])
     if fit != fit_not:
-        verdict = REPRODUCED if fit else NOT_REPRODUCED
+        verdict = NOT_REPRODUCED if fit_not else REPRODUCED if sharp else forms.DIRECTION
     else:
         verdict = INCONCLUSIVE if fit else NOT_REPRODUCED
     why = "; ".join(

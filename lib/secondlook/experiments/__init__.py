@@ -6,6 +6,7 @@ together what is cheaper together, and `produce(group, execution)`, which gives 
 
 import importlib
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Execution:
 
         if self.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", self.device):
+            raise RecipeError(f"unknown device {self.device!r}; expected auto, cpu, cuda or cuda:N")
         if self.device.startswith("cuda") and not torch.cuda.is_available():
             raise RecipeError(f"device {self.device!r}: this machine has no CUDA device; use 'cpu' or 'auto'")
         return self.device

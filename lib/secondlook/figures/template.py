@@ -22,7 +22,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 BUTTONS_REMOVED = ["sendChartToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d"]
 WIDTH = 78  # characters in a line of a title
 TOP, TOP_WITH_MENU = 28, 60  # pixels above the plot, for panel titles and for menus
-SUBTITLE = 24  # pixels between a title and what is below it; a page sets the title aside and takes this back
+LINE, SUBTITLE = 22, 48  # pixels of a title's line, and of what is below it; a page sets both aside
 
 
 def _template(ink: str, quiet: str, grid: str, paper: str, sequential: list, diverging: list) -> dict:
@@ -38,10 +38,9 @@ def _template(ink: str, quiet: str, grid: str, paper: str, sequential: list, div
         "title": {
             "x": 0,
             "xref": "paper",
-            "yref": "paper",
+            "yref": "container",
             "y": 1,
-            "yanchor": "bottom",
-            "automargin": True,
+            "yanchor": "top",
             "font": {"size": 16},
             "subtitle": {"font": {"size": 13, "color": quiet}},
         },
@@ -92,18 +91,14 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
     if not figure.data:
         raise ValueError(f"figure {id} has no traces; give it records that hold what it shows")
     top = TOP_WITH_MENU if figure.layout.updatemenus else TOP
-    below = SUBTITLE + (TOP_WITH_MENU - 14 if figure.layout.updatemenus else 0)
+    lines = textwrap.wrap(title, WIDTH)
+    room = LINE * len(lines) + SUBTITLE
     figure.update_layout(
         template=LIGHT,
-        height=height,
-        margin_t=top,
-        title={
-            "text": "<br>".join(textwrap.wrap(title, WIDTH)),
-            "subtitle": {"text": data_name},
-            "pad.b": below,
-            "pad.t": 8,
-        },
-        meta={"secondlook": {"id": id, "alt": alt, **{k: v for k, v in extras.items() if v}}},
+        height=height + room,
+        margin_t=top + room,
+        title={"text": "<br>".join(lines), "subtitle": {"text": data_name}, "pad.t": 22},
+        meta={"secondlook": {"id": id, "alt": alt, "room": room, **{k: v for k, v in extras.items() if v}}},
     )
     for trace in figure.data:
         for key, value in trace.to_plotly_json().items():

@@ -51,7 +51,7 @@ def figure_html(figure: dict, spare_id: str) -> str:
     layout = {key: value for key, value in figure.get("layout", {}).items() if key not in ("template", "title")}
     title, subtitle = _title(figure.get("layout", {}).get("title"))
     if title:
-        _close_up(layout)
+        _close_up(layout, declared.get("room", 0))
     body = {"data": figure.get("data", []), "layout": layout, "frames": figure.get("frames") or []}
     # A "<" in a script could end it; in JSON it may as well be written by its number.
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
@@ -75,10 +75,14 @@ def _title(title) -> tuple[str, str]:
     return title or "", ""
 
 
-def _close_up(layout: dict) -> None:
-    """Takes back the room a title had, unless menus stand in it."""
+def _close_up(layout: dict, room: int) -> None:
+    """Takes back the room a title had: what the figure declares, or all of it unless menus stand in it."""
     margin = dict(layout.get("margin") or {})
     top = margin.get("t", 100)
+    if room:
+        layout["margin"] = {**margin, "t": top - room}
+        layout["height"] = layout.get("height", HEIGHT) - room
+        return
     if layout.get("updatemenus") or top <= TOP:
         return
     layout["margin"] = {**margin, "t": TOP}

@@ -15,7 +15,7 @@ from secondlook.claims.judge import judge
 from secondlook.experiments import Execution, Outcome, load_or_produce
 from secondlook.figures.images import hover_sprite, sample_grid
 from secondlook.figures.tables import notice
-from secondlook.publish.parameters import check_values
+from secondlook.publish.parameters import ParameterError, check_values
 from secondlook.publish.parameters import seeds as seed_list
 from secondlook.recipe import Recipe
 from secondlook.record import Record, Records
@@ -180,15 +180,19 @@ def open_chapter(
 ) -> Chapter:
     """The chapter of report `name`: its records loaded, what is missing trained if it fits `max_minutes`.
 
-    `seeds` is "" (as the report), "0-4" or "0,2"; an empty folder is the project's own; `runs/` lies beside
-    `records_dir`. Overrides that are "" or -1 are as the report; any other makes a `custom` run beside the report's.
-    Raises RecipeError for a bad value.
+    `seeds` is "" (as the report), "0-4" or "0,2"; an empty folder is the project's own; what is no evidence goes to the
+    project's runs/, or to runs/ in `records_dir`. Overrides that are "" or -1 are as the report; any other makes a
+    `custom` run beside the report's. Raises RecipeError or ParameterError for a bad value.
     """
     report = read(name)
     given = {"profile": profile, "variant": variant, "seeds": seeds, "train": train, "device": device}
     check_values({**given, "max_minutes": max_minutes}, report=name)
+    if records_dir and not Path(records_dir).is_dir():
+        raise ParameterError(f"records_dir {records_dir!r} is not a folder; name one, or leave it empty")
     records = Path(records_dir or ROOT / "records").absolute()
-    execution = Execution(Path(data_dir or ROOT / "data"), records, records.parent / "runs", device)
+    execution = Execution(Path(data_dir or ROOT / "data"), records, device=device)
+    if records_dir:
+        execution.runs_dir = records / "runs"
     execution.progress = _progress()
     plans = _plans(report, profile, seed_list(seeds))
     changed = {k: v for k, v in overrides.items() if v not in ("", -1)}
