@@ -38,7 +38,6 @@ def sides(report, tmp_path, **changes):
     ("report", "changes"),
     [
         ("alexnet", {}),
-        ("optimizers", {"model.width": 0.25}),
         ("vgg", {"model.width": 0.0625, "batch_size": 4}),
         ("vae", {"model.width": 0.125}),
     ],

@@ -202,7 +202,7 @@ def open_chapter(
     if own:
         run = own[0].recipe.run
         chapter.custom = load_or_produce([p for p in own if p.recipe.run == run], execution, **how)
-    chapter._by_id = {r.id: r for r in chapter.outcome.records + chapter.custom.records}
+    chapter._by_id = {r.id: r for r in chapter.outcome.records}
     return chapter
 
 

@@ -145,23 +145,28 @@ class Records:
         self.folders = [Path(f) for f in folders]
         self._shelves: dict[Path, tuple[tuple, dict[str, Record]]] = {}
 
-    def of(self, report: str) -> dict[str, Record]:
-        """Records of a report by id; of two of one id the one that keeps more."""
+    def of(self, report: str, folders: list[Path] | None = None) -> dict[str, Record]:
+        """Records of a report by id; of two of one id that of the earlier folder, and there the one that keeps more."""
         found: dict[str, Record] = {}
-        for folder in self.folders:
+        for folder in folders or self.folders:
             for path in sorted((folder / report).glob("*.json")):
                 stamp = (path.stat().st_mtime_ns, path.stat().st_size)
                 if self._shelves.get(path, (None,))[0] != stamp:
                     self._shelves[path] = (stamp, read_shelf(path))
                 for id_, record in self._shelves[path][1].items():
-                    if id_ not in found or keeps(record) > keeps(found[id_]):
+                    other = found.get(id_)
+                    same_folder = other is not None and folder in other.path.parents
+                    if other is None or (same_folder and keeps(record) > keeps(other)):
                         found[id_] = record
         return found
 
     def get(self, recipe: Recipe) -> Record | None:
         """The record of this recipe, if there is one that keeps as much as the recipe asks for."""
-        record = self.of(recipe.report).get(recipe.id)
-        return record if record is not None and keeps(record) >= KEEPS.index(recipe.keep) else None
+        for folder in self.folders:
+            record = self.of(recipe.report, [folder]).get(recipe.id)
+            if record is not None and keeps(record) >= KEEPS.index(recipe.keep):
+                return record
+        return None
 
     def find(self, recipes: list[Recipe]) -> list[Record]:
         """The records there are for these recipes, in their order."""

@@ -57,7 +57,6 @@ class Work:
 
 WORKS = (
     Work("LeNet", "alexnet", "lenet-sgd", "as_coded", steps=(2000, 5000), warm=200, small=True),
-    Work("small CNN", "optimizers", "final-adam", "as_coded", steps=(120, 300), small=True, tolerance=2e-3),
     Work("VGG16 at 224", "vgg", "vgg16", "as_published", steps=(1, 3), warm=1, changes={"batch_size": 8},
          checked_with={"model.image_size": 64, "data.image_size": 64}, cuda_steps=60),
     Work("MLP VAE at 64", "vae", "vae-clean", "as_coded", steps=(100, 300),

@@ -34,4 +34,4 @@ def scoreboard(judgements: dict[str, list], id: str = "claims-by-verdict") -> go
         title += f"; the commonest verdict is {top} ({count})"
     parts = "; ".join(f"{name}: " + ", ".join(f"{n} {v}" for v, n in c.items()) for name, c in counts.items())
     alt = f"Stacked bars, one a report, of claims by verdict. {parts}."
-    return finish(figure, id, title, alt, "verdicts rest on full records of real data alone", 240 + 40 * len(counts))
+    return finish(figure, id, title, alt, "verdicts rest on full records of real data alone", 320 + 40 * len(counts))
