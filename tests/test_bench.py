@@ -82,7 +82,7 @@ def test_seeds_in_processes_are_counted_together(tmp_path, small):
 
 def test_a_case_names_its_batch_data_and_precision(tmp_path, small, monkeypatch):
     monkeypatch.setattr(nets, "has_bf16_units", lambda: False)
-    work = replace(nets.WORKS[2], changes={"batch_size": 2, "model.width": 0.03125})
+    work = replace(nets.WORKS[1], changes={"batch_size": 2, "model.width": 0.03125})
     found = nets.duel(work, True, Execution(tmp_path, tmp_path, tmp_path, "cpu"))
     assert found.name == "VGG16 at 224, batch 2, stand-in for CIFAR-10"
     assert found.precision == "float32 / float32"
