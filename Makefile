@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: book test lab data bench lint lock clean help
+.PHONY: book test lab data bench outputs lint lock clean help
 
 help:       ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -24,6 +24,9 @@ data: $(READY)       ## the three data sets: official files, verified
 
 bench: $(READY)      ## speed against the loop a user would otherwise write
 	$(BIN)/secondlook bench
+
+outputs: $(READY)    ## after new records: what the notebooks' checked cells print, anew
+	$(BIN)/python -m secondlook.publish.outputs notebooks/*.ipynb
 
 lint: $(READY)       ## style and format
 	$(BIN)/ruff check lib tests benchmarks

@@ -5,8 +5,10 @@ import pytest
 from secondlook.chapter import _plans, open_chapter
 from secondlook.experiments import Execution, load_or_produce
 from secondlook.figures import combinations, roc
+from secondlook.figures.values import caption
 from secondlook.publish.parameters import ParameterError
 from secondlook.recipe import RecipeError
+from secondlook.record import Record, save
 from secondlook.reports import ROOT, read
 
 
@@ -113,3 +115,14 @@ def test_the_committed_chapter_reads_from_records_alone():
     assert not whole.missing
     assert whole.images is None
     assert "digest" in whole.provenance()
+
+
+def test_quick_records_stand_in_where_full_ones_are_missing_and_say_so(tmp_path):
+    (recipe,) = read("linear").recipes("c4-full", "as_coded", "quick", [0])
+    provenance = {"commit": "0" * 40, "data_digest": "1" * 12, "device": "cpu", "versions": {"torch": "2"}}
+    save([Record(recipe, "finished", {"test_accuracy": 0.3}, provenance=provenance)], tmp_path)
+    opened = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
+    (found,) = opened.records("c4-full")
+    assert "quick profile" in caption([found])
+    assert any(p.recipe.run == "c4-full" for p in opened.missing)
+    assert not opened.records("c6-full")

@@ -19,28 +19,10 @@ from secondlook.publish.render import figure_html
 ROOT = Path(__file__).parent.parent
 BUILT = Path(os.environ.get("SECONDLOOK_SITE", ROOT / "_build" / "html"))
 # The figures every page must have, by id: {"notebooks/linear.html": ("grid", …)}; a page listed here and absent fails.
-EXPECTED: dict[str, tuple[str, ...]] = {
-    "notebooks/linear.html": (
-        "samples",
-        "published-against-measured",
-        "combinations",
-        "combinations-printed",
-        "loss-first",
-        "loss-best",
-        "batch-noise",
-        "batch-accuracy",
-        "templates",
-        "template-measures",
-        "confusion",
-        "top-confusions",
-        "roc",
-        "small-test-draws",
-        "penalties",
-        "pixels-sweep",
-        "possible",
-    ),
-    "book/scoreboard.html": ("claims-by-verdict",),
-}
+# the ids of every chapter's figures, one a line
+PAGES = sorted((Path(__file__).parent / "pages").glob("*.txt"))
+EXPECTED = {f"notebooks/{path.stem}.html": tuple(path.read_text().split()) for path in PAGES}
+EXPECTED["book/scoreboard.html"] = ("claims-by-verdict",)
 
 LINES = """
 import base64, io, os

@@ -36,9 +36,15 @@ class Chapter:
     _by_id: dict[str, Record] = field(default_factory=dict)
 
     def records(self, run: str, variant: str | None = None) -> list[Record]:
-        """The records of a run (or of every point of its grid), seeds in order; empty where there are none."""
-        recipes = self.report.recipes(run, variant or self.variant, self.profile)
-        return [self._by_id[r.id] for r in recipes if r.id in self._by_id]
+        """The records of a run (or of every point of its grid), seeds in order; empty where there are none.
+
+        Where a full record is still missing, the quick ones on real data stand in; captions say that they are quick.
+        """
+        for profile in dict.fromkeys((self.profile, "quick" if self.profile == "full" else self.profile)):
+            recipes = self.report.recipes(run, variant or self.variant, profile)
+            if found := [self._by_id[r.id] for r in recipes if r.id in self._by_id]:
+                return found
+        return []
 
     def runs(self, names: list[str], variant: str | None = None) -> dict[str, list[Record]]:
         """Records by run, for runs that have any."""
@@ -202,7 +208,8 @@ def open_chapter(
     if own:
         run = own[0].recipe.run
         chapter.custom = load_or_produce([p for p in own if p.recipe.run == run], execution, **how)
-    chapter._by_id = {r.id: r for r in chapter.outcome.records}
+    small = [p.recipe for p in report.plans(profile="quick")] if profile == "full" else []
+    chapter._by_id = {r.id: r for r in Records(records).find(small) + chapter.outcome.records}
     return chapter
 
 
