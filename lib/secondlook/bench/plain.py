@@ -19,19 +19,19 @@ class Enough(Exception):
 
 
 def loop(net: nn.Module, task: Task, settings: Classifier | VAE, steps: int, after_step: Callable[[], None]) -> float:
-    """Trains `net`, where it is, for `steps` steps of the first epoch in the engine's order, or until Enough.
+    """Trains `net`, where it is and in its type, for `steps` steps of the first epoch in the engine's order.
 
-    Returns the mean loss of an image.
+    Returns the mean loss of an image; ends early where `after_step` raises Enough.
     """
     device, cuda = task.team.device, task.team.device.startswith("cuda")
     order = draws.permutation(task.recipe.seed, 0, len(task.parts.train))[: steps * settings.batch_size].tolist()
     loader = DataLoader(Files(task), settings.batch_size, sampler=order, num_workers=WORKERS, pin_memory=cuda)
     optimizer, running = optimizers.build(settings.optimizer, net.parameters()), 0.0
-    summed = not isinstance(settings, Classifier)
+    summed, kind = not isinstance(settings, Classifier), next(net.parameters()).dtype
     net.train()
     try:
         for images, labels in loader:
-            images, labels = images.to(device), labels.to(device)
+            images, labels = images.to(device, kind), labels.to(device)
             optimizer.zero_grad()
             loss = loss_of(net, settings, images, labels)
             loss.backward()

@@ -25,6 +25,7 @@ from secondlook.record import Record, folder_for, save
 from secondlook.training import loop
 from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.distributed import ALONE, Team, team
+from secondlook.training.memory import kept
 from secondlook.training.modes import Mode, choose
 
 READ = ("latent", "svm_head", "head_learning_rate")  # settings that come after the VAE
@@ -141,6 +142,7 @@ def as_classifier(recipe: Recipe) -> Recipe:
     return replace(recipe, kind="classifier", settings=own)
 
 
+@kept()
 def fit(net, loader, settings: VAE, seed: int, *, mode=None, clean=None, checkpoint=None,
         progress=lambda share: None) -> "Fit":  # fmt: skip
     """Trains a VAE, in place, for `settings.epochs` epochs; returns what became of it.

@@ -10,6 +10,7 @@ from secondlook.data import draws
 from secondlook.recipe import Classifier, RecipeError
 from secondlook.training import losses, optimizers, schedules
 from secondlook.training.distributed import ALONE, Team
+from secondlook.training.memory import kept
 from secondlook.training.modes import Mode
 
 
@@ -28,6 +29,7 @@ def check(settings: Classifier, validated: bool) -> None:
             raise RecipeError(f"{name} decides on the validation loss; set data.validation above 0")
 
 
+@kept()
 def train(net, loader, settings, seed, *, validation=None, test=None, mode=None, team=ALONE, checkpoint=None,
           progress=lambda share: None) -> "Training":  # fmt: skip
     """Trains `net`, in place, for `settings.epochs` epochs; returns what became of it.
