@@ -692,3 +692,12 @@ def test_counts_and_lists_read_as_english():
 def test_figures_import_no_torch():
     code = "import sys, secondlook.figures; sys.exit('torch' in sys.modules or 'torchvision' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_missing_runs_are_listed_once_each_with_their_cost_and_command():
+    plans = REPORT.plans("l1", "corrected", seeds=[0, 1])
+    shown = figures.missing_table([*plans, *plans, *REPORT.plans("c4", "as_coded", seeds=[0])])
+    assert [row[0] for row in shown.rows] == ["l1", "c4"]
+    assert shown.rows[0][2] == len({p.recipe.id for p in plans})
+    assert float(shown.rows[0][3]) == pytest.approx(sum(p.minutes for p in plans), abs=0.6)
+    assert "<code>secondlook train linear --run l1 --variant corrected</code>" in shown._repr_html_()

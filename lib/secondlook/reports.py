@@ -9,7 +9,7 @@ import csv
 import itertools
 import re
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -86,13 +86,17 @@ class Claim:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe with what it takes to run it: minutes on two cores and on one GPU, None where nobody measured."""
+    """A recipe with what it takes to run it: minutes on two cores and on one GPU, None where nobody measured.
+
+    `run` is the run's name in the report's file, without the point of its grid; the command line takes either.
+    """
 
     recipe: Recipe
     says: str
     minutes: float | None
     gpu_minutes: float | None
     headline: bool
+    run: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,8 @@ class Report:
             values = {k: dict(v) if isinstance(v, dict) else v for k, v in merged.items()}
             _merge(values, dict(zip(grid, point)), where)
             name = "-".join([run, *(_word(v) for v in point)])
-            plans += [_plan(values, self.name, name, variant, profile, seed, numbers[0], where) for seed in numbers]
+            own = [_plan(values, self.name, name, variant, profile, seed, numbers[0], where) for seed in numbers]
+            plans += [replace(plan, run=run) for plan in own]
         return plans
 
 

@@ -9,7 +9,7 @@ from secondlook.figures.published import Row, published_against_measured, small_
 from secondlook.figures.roc import roc
 from secondlook.figures.scoreboard import scoreboard
 from secondlook.figures.sweep import sweep
-from secondlook.figures.tables import notice, published_table, table, verdicts
+from secondlook.figures.tables import missing_table, notice, published_table, table, verdicts
 from secondlook.figures.template import DARK, LIGHT, finish
 from secondlook.figures.templates import template_measures, templates
 
@@ -25,6 +25,7 @@ __all__ = [
     "hover_sprite",
     "learning_curves",
     "loss_curves",
+    "missing_table",
     "notice",
     "published_against_measured",
     "published_table",

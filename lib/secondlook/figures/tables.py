@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from secondlook.figures.published import Row, compare
 from secondlook.figures.values import VARIANT_WORDS, caption, flat, percent
 from secondlook.recipe import nearest
-from secondlook.reports import VERDICTS, Report
+from secondlook.reports import VERDICTS, Plan, Report
 
 SHORT = 7  # digits of a record's id
 SHOWN = 3  # ids, or numbers, in a cell
@@ -125,6 +125,29 @@ def published_table(report: Report, rows: list[Row] | None = None) -> Table:
         told.append((p.says or id_, p.text, *(cells.get((id_, label), "") for label in labels)))
     heads = ("number", "published", *(VARIANT_WORDS.get(label, label) for label in labels))
     return Table(heads, tuple(told), f"Published and measured: {caption(everything)}")
+
+
+def missing_table(
+    plans: Iterable[Plan], caption: str = "Runs without records, and the commands that make them"
+) -> Table:
+    """Every run of which records are missing: how many, the minutes they are expected to take, and the command.
+
+    `plans` are those without a record, as `Chapter.missing` has them. Shared recipes are counted once.
+    """
+    groups: dict[tuple, dict[str, Plan]] = {}
+    for plan in plans:
+        r = plan.recipe
+        groups.setdefault((r.report, plan.run or r.run, r.variant, r.profile), {})[r.id] = plan
+    told = []
+    for (report, run, variant, profile), own in groups.items():
+        minutes = [sum(v or 0.0 for v in values) for values in zip(*((p.minutes, p.gpu_minutes) for p in own.values()))]
+        short = "" if profile == "full" else f" --profile {profile}"
+        command = f"secondlook train {report} --run {run} --variant {variant}{short}"
+        markup = Html(f"<code>{html.escape(command)}</code>", command)
+        words = VARIANT_WORDS.get(variant, variant)
+        told.append((run, words, len(own), f"{minutes[0]:,.0f}", f"{minutes[1]:,.1f}", markup))
+    heads = ("run", "variant", "records", "minutes on two cores", "minutes on a GPU", "command")
+    return Table(heads, tuple(told), caption)
 
 
 def notice(text: str) -> Notice:
