@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from secondlook import bench
-from secondlook.bench import Case, ceilings, measure, nets, plain
+from secondlook.bench import Case, measure, nets, plain
 from secondlook.experiments import Execution
+from secondlook.training import ceilings
 
 FIELDS = ("name", "device", "unit", "ours", "plain", "ratio", "floor")
 

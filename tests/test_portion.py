@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.bench import ceilings
+from secondlook.training import ceilings
 from secondlook.experiments import Execution, portion
 from secondlook.experiments.portion import ORDER, checkpoint_bytes, fitting, units
 from secondlook.record import Record, Records, save
@@ -193,7 +193,7 @@ class Blocked:
         if name.split('.')[0] in self.names:
             raise ModuleNotFoundError(f'blocked: {name}', name=name)
 sys.meta_path.insert(0, Blocked())
-from secondlook.bench import ceilings
+from secondlook.training import ceilings
 ceilings.SIDE, ceilings.COPIED = {'cpu': 32}, {'cpu': 4096}
 from secondlook.experiments import portion
 portion.ORDER = tuple(('first', p) for p in ('alexnet/as_coded/lenet-adamw', 'vae/as_coded/vae-clean',

@@ -154,7 +154,7 @@ def test_another_recipe_does_not_go_on_from_this_checkpoint(tmp_path):
 
 def test_killed_runs_continue_to_the_same_weights():
     """Six kills by the benchmark that does hundreds: at random moments and within a save."""
-    command = [sys.executable, "benchmarks/kill.py", "--kills", "6", "--nets", "keras_cnn", "frozen_unet"]
+    command = [sys.executable, "benchmarks/kill.py", "--kills", "6", "--nets", "keras_cnn", "frozen_unet", "mlp_vae"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from secondlook.bench import Case, plain
-from secondlook.bench.ceilings import matrix_rate, synchronize, times
+from secondlook.training.ceilings import matrix_rate, synchronize, times
 from secondlook.experiments import Execution, vae
 from secondlook.experiments.classifier import Task, build
 from secondlook.recipe import Recipe

@@ -25,6 +25,7 @@ from secondlook.training.distributed import Team, team
 from secondlook.training.loop import Training, check, train
 from secondlook.training.modes import Mode, choose
 from secondlook.training.parallel import in_processes
+from secondlook.training.tracking import Tracker
 
 SAVE_EVERY = 60.0  # seconds between two checkpoints
 
@@ -185,6 +186,7 @@ class Task:
             return train(
                 net, loader("train"), settings, self.recipe.seed, validation=validation, test=test, mode=mode,
                 team=self.team, checkpoint=checkpoint, progress=lambda share: self.execution.progress(label, share),
+                track=Tracker(self.execution.runs_dir / "logs", checkpoint.path.stem) if self.team.leads else _nobody,
             )  # fmt: skip
 
     def checkpoint(self, phase: str = "", name: str = "", **more) -> Checkpoint:
@@ -203,6 +205,10 @@ class Task:
         with torch.device("meta"):
             net = build(self.recipe.settings, self)
         return sum(models.macs(net, (self.channels, self.side, self.side)).values())
+
+
+def _nobody(epoch: int, row: dict) -> None:
+    """Is told of an epoch on ranks that do not lead."""
 
 
 def normalisation(kind: str, x: np.ndarray) -> tuple[list[float], list[float]]:

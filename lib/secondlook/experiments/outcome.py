@@ -1,20 +1,22 @@
 """From a trained classifier to its record: curves, metrics of the test set, scores, kernels, speed and cost."""
 
 import hashlib
-import importlib
 import math
 
 import numpy as np
 import torch
 from torch import nn
 
-from secondlook import models
+from secondlook import insight, models
 from secondlook.data.loader import DeviceLoader
 from secondlook.evaluation import metrics as measure
+from secondlook.insight.kernels import first_kernels
 from secondlook.record import Record
+from secondlook.training.ceilings import matrix_rate
 from secondlook.training.loop import Training
 
 NOT_METRICS = ("seconds", "learning_rate", "step_loss")  # curves whose last value says nothing
+TIMED = 5.0  # seconds of training from which its speed says something
 MANY = 10  # classes; with more of them a record keeps the five best scores of an image and coarser curves
 
 
@@ -44,7 +46,7 @@ def outcome(task, run: Training, before: Training | None = None) -> Record:
         tested, arrays = _test(task, run)
         metrics |= tested
     if recipe.keep == "evidence":
-        arrays.setdefault("kernels", kernels(net))
+        arrays.setdefault("kernels", first_kernels(net))
     metrics = {name: rounded(value) for name, value in metrics.items()}
     history = {name: np.array(values, np.float32) for name, values in history.items()}
     return Record(recipe, run.status, metrics, history, arrays)
@@ -69,7 +71,7 @@ def _test(task, run: Training) -> tuple[dict, dict]:
     more, scores = _scores(recipe.keep, logits, labels)
     metrics, arrays = metrics | more, arrays | scores
     if recipe.keep == "evidence":
-        more, seen = _insight(task, run, loader)
+        more, seen = insight.collect(run.net, recipe, loader, task.parts.test)
         metrics, arrays = metrics | more, arrays | seen
     return metrics, arrays
 
@@ -110,34 +112,21 @@ def _scores(keep: str, logits: np.ndarray, labels: np.ndarray) -> tuple[dict, di
     return metrics, {"top5": best.astype(np.uint8), "top5_scores": kept, "roc": curves}
 
 
-def _insight(task, run: Training, loader: DeviceLoader) -> tuple[dict, dict]:
-    """What a page needs of the net while its weights exist: `insight.collect`, where the library has it."""
-    try:
-        collect = importlib.import_module("secondlook.insight").collect
-    except (ImportError, AttributeError):
-        return {}, {}
-    return collect(run.net, task.recipe, loader, task.parts.test)
-
-
-def kernels(net: nn.Module) -> np.ndarray:
-    """The weights of the first convolution, float16 (out, in, side, side); empty where a net has none."""
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.weight.detach().float().clamp(-65504, 65504).cpu().numpy().astype(np.float16)
-    return np.zeros(0, np.float16)
-
-
 def telemetry(run: Training, task) -> dict:
     """Speed and cost of a run's training, for its provenance.
 
-    A step's arithmetic is counted as three forward passes of two operations a multiply-add.
+    A step's arithmetic is counted as three forward passes of two operations a multiply-add; `share_of_matrix_rate` is
+    what that is of the fastest matrix products here in the same precision, and is left out of very short runs.
     """
     images, seconds = len(task.parts.train) * run.epoch, sum(run.history.get("seconds", []))
     told = {**run.mode.words(), "examples": images, "host_syncs_per_step": getattr(run.executed, "syncs", None)}
     told["weights"] = weights_digest(run.net)
     if seconds:
         rate = images / seconds
-        told |= {"examples_per_second": rounded(rate), "flop_per_second": rounded(6.0 * task.macs() * rate)}
+        achieved = 6.0 * task.macs() * rate
+        told |= {"examples_per_second": rounded(rate), "flop_per_second": rounded(achieved)}
+        if seconds > TIMED:
+            told["share_of_matrix_rate"] = rounded(achieved / matrix_rate(run.mode.device, run.mode.precision))
     if run.mode.is_cuda:
         told["peak_memory_bytes"] = torch.cuda.max_memory_allocated(run.mode.device)
     return told

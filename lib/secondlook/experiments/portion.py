@@ -129,9 +129,9 @@ def missing(profile: str, execution: Execution) -> list[Plan]:
 def machine(execution: Execution, bench: bool, told: Callable[[str], None]) -> dict:
     """What is here: data sets, device, ceilings and, with `bench`, the nets against the plain loop."""
     from secondlook.bench import rows, table
-    from secondlook.bench.ceilings import ceilings
     from secondlook.data.sources import summary
     from secondlook.experiments.provenance import commit, device_name, versions
+    from secondlook.training.ceilings import ceilings
 
     data = {row["name"]: row["state"] for row in summary(execution.data_dir)}
     for name, state in data.items():

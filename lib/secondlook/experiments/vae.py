@@ -27,6 +27,7 @@ from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.distributed import ALONE, Team, team
 from secondlook.training.memory import kept
 from secondlook.training.modes import Mode, choose
+from secondlook.training.tracking import Tracker
 
 READ = ("latent", "svm_head", "head_learning_rate")  # settings that come after the VAE
 
@@ -59,6 +60,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
             net, task.loader("train", mode, task.recipe.settings), recipe.settings, recipe.seed, mode=mode,
             clean=clean_loader(task, mode, "train") if recipe.settings.denoising else None, checkpoint=checkpoint,
             progress=lambda share: execution.progress(str(recipe), share),
+            track=Tracker(execution.runs_dir / "logs", name),
         )  # fmt: skip
     more = {"resumed_from": checkpoint.resumed_from}
     if len(group) > 1:
@@ -144,7 +146,7 @@ def as_classifier(recipe: Recipe) -> Recipe:
 
 @kept()
 def fit(net, loader, settings: VAE, seed: int, *, mode=None, clean=None, checkpoint=None,
-        progress=lambda share: None) -> "Fit":  # fmt: skip
+        progress=lambda share: None, track=lambda epoch, row: None) -> "Fit":  # fmt: skip
     """Trains a VAE, in place, for `settings.epochs` epochs; returns what became of it.
 
     Every step minimises `parts` summed over the batch, the gradient's norm cut at `settings.clip_norm`. `clean`, a
@@ -186,7 +188,9 @@ def fit(net, loader, settings: VAE, seed: int, *, mode=None, clean=None, checkpo
             progress((run.epoch + run.step / loader.steps_per_epoch) / settings.epochs)
             if checkpoint:
                 checkpoint.offer(run.state)
-        run.after_epoch(run.read())
+        row = run.read()
+        run.after_epoch(row)
+        track(run.epoch, row)
     run.finish()
     if checkpoint:
         checkpoint.save(run.state())

@@ -31,13 +31,14 @@ def check(settings: Classifier, validated: bool) -> None:
 
 @kept()
 def train(net, loader, settings, seed, *, validation=None, test=None, mode=None, team=ALONE, checkpoint=None,
-          progress=lambda share: None) -> "Training":  # fmt: skip
+          progress=lambda share: None, track=lambda epoch, row: None) -> "Training":  # fmt: skip
     """Trains `net`, in place, for `settings.epochs` epochs; returns what became of it.
 
     `loader`, a DeviceLoader, gives the batches. `validation`, another, is evaluated after each epoch and decides on
     plateaus, early stopping and best weights; `test` is evaluated and decides nothing. `checkpoint` is offered the
-    state after every step, and a run goes on from the one it finds. `progress` is told the share that is done. Raises
-    RecipeError for settings that cannot be, before any work, and Stopped when asked to stop.
+    state after every step, and a run goes on from the one it finds. `progress` is told the share that is done,
+    `track` each epoch's numbers. Raises RecipeError for settings that cannot be, before any work, and Stopped when
+    asked to stop.
     """
     check(settings, validation is not None)
     run = Training(net, settings, loader, mode or Mode(), team)
@@ -74,6 +75,7 @@ def train(net, loader, settings, seed, *, validation=None, test=None, mode=None,
             if images is not None:
                 row[f"{name}_loss"], row[f"{name}_accuracy"] = run.evaluate(images)
         run.after_epoch(row)
+        track(run.epoch, row)
     run.finish()
     if checkpoint:
         team.save(checkpoint, run.state())

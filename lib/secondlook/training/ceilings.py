@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 
@@ -23,10 +24,11 @@ def ceilings(device: str) -> dict[str, float]:
     return found | {"copy_gb_per_s": copy_rate(device) / 1e9, **launches(device)}
 
 
+@lru_cache
 def matrix_rate(device: str, precision: str) -> float:
-    """Operations a second of a large square product: two for each multiply-add."""
+    """Operations a second of a large square product, two for each multiply-add; measured once a process."""
     side = SIDE[_kind(device)]
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = {"bf16": torch.bfloat16, "float64": torch.float64}.get(precision, torch.float32)
     a, b, to = (torch.randn(side, side, device=device).to(dtype) for _ in range(3))
     with Mode(device, precision).flags():
         return 2 * side**3 / min(times(lambda: torch.mm(a, b, out=to), device))
