@@ -1,6 +1,7 @@
 """What is read from a trained net: worked out by hand where it can be, and the net left as it was."""
 
 import copy
+import subprocess
 import sys
 
 import numpy as np
@@ -314,3 +315,12 @@ def test_evidence_of_a_large_set_is_small():
     assert kept.nbytes <= 200_000
     cams = insight.SHOWN * insight.LAYERS * len(cam.METHODS) * SIDE**2
     assert cams <= 59_000
+
+
+def test_an_embedding_leaves_the_number_of_threads_as_it_was():
+    code = (
+        "import numpy as np, torch; from secondlook.insight import embeddings; torch.set_num_threads(1); "
+        "embeddings.umap(np.random.default_rng(0).random((40, 5))); print(torch.get_num_threads())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1"]

@@ -235,3 +235,12 @@ def test_a_file_that_is_no_status_is_refused_by_name(tmp_path, text):
     for name in ("a.status.json", "absent.status.json"):
         with pytest.raises(ValueError, match=name):
             read_status(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "says"), [("loss=bogus", "weston_watkins"), ("batch_size=0", "at least 1"), ("device=cuda:7", "CUDA")]
+)
+def test_a_setting_or_a_device_that_cannot_be_is_refused_before_anything_starts(tmp_path, capsys, parameter, says):
+    assert runner.command(["linear"], False, ["profile=smoke", parameter], tmp_path / "out") == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import torch
 
 COMPONENTS = 50
 VARIANCE = 0.99  # components beyond this share of the variance are not kept
@@ -49,8 +50,11 @@ def umap(x: np.ndarray) -> np.ndarray:
 
         if _pointless(x):
             return np.zeros((len(x), 2), np.float32)
-        neighbours = min(15, len(x) - 1)
-        placed = UMAP(n_neighbors=neighbours, random_state=SEED, n_jobs=1).fit_transform(np.asarray(x, np.float32))
+        neighbours, threads = min(15, len(x) - 1), torch.get_num_threads()
+        try:
+            placed = UMAP(n_neighbors=neighbours, random_state=SEED, n_jobs=1).fit_transform(np.asarray(x, np.float32))
+        finally:
+            torch.set_num_threads(threads)  # which numba has set to all there are, for torch as well
     return (placed - placed.mean(0)).astype(np.float32)
 
 

@@ -18,8 +18,9 @@ from hashlib import sha256
 from pathlib import Path
 from threading import current_thread, main_thread
 
-from secondlook import reports
-from secondlook.publish.parameters import ParameterError, check_values, declared, parse
+from secondlook import overrides, reports
+from secondlook.experiments import Execution
+from secondlook.publish.parameters import ParameterError, check_values, declared, parse, seeds
 from secondlook.publish.status import SCHEMA, born, failure, read_status, versions, write
 from secondlook.publish.worker import GRACE, kill
 from secondlook.recipe import RecipeError, nearest
@@ -193,8 +194,10 @@ def _job(name: str, assignments: list[str], folder: Path, root: Path | None) -> 
     known = declared(notebook)
     try:
         values = parse(assignments, known)
-        check_values({**{p.name: p.default for p in known.values()}, **values}, name, root)
-    except ParameterError as error:
+        everything = {**{p.name: p.default for p in known.values()}, **values}
+        check_values(everything, name, root)
+        _check_settings(reports.read(name, root), everything)
+    except (ParameterError, RecipeError) as error:
         raise ParameterError(f"{name}: {error}") from None
     others = json.dumps({k: v for k, v in values.items() if k != "profile"}, sort_keys=True)
     profile = values.get("profile", known["profile"].default if "profile" in known else "")
@@ -207,6 +210,14 @@ def _job(name: str, assignments: list[str], folder: Path, root: Path | None) -> 
     if busy:
         raise ParameterError(f"{name}: process {busy} is executing it into {stem}.ipynb; wait for it or stop it")
     return name, notebook, values, stem
+
+
+def _check_settings(report: reports.Report, values: dict) -> None:
+    """Raises RecipeError where the chapter's cells would refuse the reader's own settings or the device."""
+    if changed := overrides.known(report, values):
+        overrides.customised(report, values["variant"], values["profile"], seeds(values.get("seeds", "")), changed)
+    if values.get("device", "").startswith("cuda"):
+        Execution(device=values["device"]).resolved_device()
 
 
 def _notebook(name: str, root: Path | None) -> Path:

@@ -1,0 +1,110 @@
+"""A reader's own settings: what a chapter's parameters mean in a recipe, and whether such a run can be.
+
+A chapter has flat parameters (`learning_rate`, `augment`), a recipe has tables. "" or -1 is as the report.
+"""
+
+from dataclasses import asdict, fields, replace
+
+from secondlook.recipe import Recipe, RecipeError, nearest
+from secondlook.reports import Plan, Report
+
+AUGMENTATIONS = {"none": {}, "flip": {"flip": True}, "flip_crop": {"flip": True, "crop": 4}}
+TABLES = {
+    "learning_rate": "optimizer.learning_rate",
+    "weight_decay": "optimizer.weight_decay",
+    "batch_norm": "model.batch_norm",
+    "stage": "model.stage",
+    "architecture": "model.name",
+    "optimizer": "optimizer.name",
+    "schedule": "schedule.name",
+    "noise": "data.noise",
+    "noise_std": "data.noise_std",
+}  # where a recipe of a net has these settings
+KEPT = {"model": ("num_classes", "width"), "optimizer": ("learning_rate",), "schedule": ()}  # under another name
+
+
+def given(values: dict) -> dict:
+    """The parameters that are not as the report."""
+    return {name: value for name, value in values.items() if value not in ("", -1)}
+
+
+def known(report: Report, values: dict) -> dict:
+    """Those of a notebook's parameters that change its runs, and are not as the report."""
+    headline = [p.recipe.settings for p in report.plans() if p.headline]
+    names = {f.name for settings in headline[:1] for f in fields(settings)} | {*TABLES, "augment", "image_size"}
+    names = names if headline else set()
+    return {name: value for name, value in given(values).items() if name in names}
+
+
+def customised(report: Report, variant: str, profile: str, seeds: list[int] | None, values: dict) -> list[Plan]:
+    """Plans of the report's first headline run of a variant with these settings, costs scaled by its epochs.
+
+    Raises RecipeError, before any work, for a setting the run does not have and for a value that cannot be.
+    """
+    headline = [p for p in report.plans(None, variant, profile, seeds) if p.headline]
+    own = [p for p in headline if p.recipe.run == headline[0].recipe.run]
+    plans = [replace(p, recipe=_changed(p.recipe, values)) for p in own]
+    verify(plans[0].recipe)
+    return [_scaled(plan, before) for plan, before in zip(plans, own)]
+
+
+def verify(recipe: Recipe) -> None:
+    """Raises RecipeError for an optimiser, a schedule, a loss or a net that cannot be built. Imports torch."""
+    import torch
+
+    from secondlook import models
+    from secondlook.experiments.vae import as_classifier
+    from secondlook.training.loop import check
+
+    if recipe.kind not in ("classifier", "vae"):
+        return
+    own = as_classifier(recipe) if recipe.kind == "vae" else recipe
+    check(own.settings, own.data.validation > 0)
+    options = dict(own.settings.model)
+    name = options.pop("name", None)
+    known = models.OPTIONS.get(name, ())
+    if own.data.image_size and "image_size" in known:
+        options.setdefault("image_size", own.data.image_size)
+    try:
+        with torch.device("meta"):
+            models.build(name, **options)
+    except (TypeError, ValueError) as error:
+        raise RecipeError(str(error)) from None
+
+
+def _changed(recipe: Recipe, values: dict) -> Recipe:
+    own = recipe.settings
+    tables = {f.name: dict(v) for f in fields(own) if isinstance(v := getattr(own, f.name), dict)}
+    if not tables:
+        return recipe.customised(**values)
+    changes: dict = {}
+    for name in sorted(values, key=lambda n: not TABLES.get(n, "").endswith(".name")):  # names begin a table anew
+        value = values[name]
+        table, _, key = TABLES.get(name, "").partition(".")
+        if name == "augment":
+            changes[name] = _augmentation(value)
+        elif name == "image_size":
+            changes["data.image_size"] = value
+            tables["model"] |= {name: value} if name in tables["model"] else {}
+        elif table == "data":
+            changes[f"data.{key}"] = value
+        elif table not in tables:
+            changes[name] = value  # a setting of its own, or an error that names the nearest
+        elif key == "name" and value != tables[table].get("name"):
+            tables[table] = {"name": value, **{k: v for k, v in tables[table].items() if k in KEPT[table]}}
+        else:
+            tables[table][key] = bool(value) if name == "batch_norm" else value
+    return recipe.customised(**{**tables, **changes})
+
+
+def _augmentation(name: str) -> dict:
+    if name not in AUGMENTATIONS:
+        raise RecipeError(f"unknown augment {name!r}{nearest(name, AUGMENTATIONS)}")
+    return AUGMENTATIONS[name]
+
+
+def _scaled(plan: Plan, before: Plan) -> Plan:
+    epochs = [asdict(p.recipe.settings).get("epochs", 1) for p in (plan, before)]
+    longer = epochs[0] / max(epochs[1], 1e-9)
+    minutes, gpu = (None if m is None else m * longer for m in (before.minutes, before.gpu_minutes))
+    return replace(plan, minutes=minutes, gpu_minutes=gpu)
