@@ -122,3 +122,10 @@ def test_ceilings_are_positive_numbers_by_name(small):
     found = ceilings.ceilings("cpu")
     assert set(found) == {"bf16_tflops", "float32_tflops", "copy_gb_per_s", "launch_us"}
     assert all(value > 0 for value in found.values())
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "rows", lambda *_: pytest.fail("measured"))
+    for to in (tmp_path, tmp_path / "nowhere" / "a.json"):
+        with pytest.raises(OSError, match="name a file in a folder that is there"):
+            bench.command("linear", True, to, tmp_path)

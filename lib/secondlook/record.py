@@ -118,6 +118,8 @@ def read_shelf(path: Path) -> dict[str, Record]:
         raise RecordError(f"{bundle}: the arrays of {path.name} are missing; {_WAY_OUT}")
     records = {}
     for id_, entry in entries.items():
+        if not isinstance(entry, dict):
+            raise RecordError(f"{path}: record {id_} is no table of its parts but {entry!r:.40}; {_WAY_OUT}")
         try:
             recipe = Recipe.from_dict(entry["recipe"], f"{path.name}, record {id_}")
             stated, actual = entry["digest"], _entry_digest(entry)

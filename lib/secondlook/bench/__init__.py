@@ -77,9 +77,12 @@ def table(rows: list[dict]) -> str:
 
 
 def command(report: str | None, quick: bool, to: Path | None, data_dir: Path) -> int:
-    """Prints the table; with `to` also writes the figures as a list of objects."""
+    """Prints the table; with `to` also writes the figures as a list of objects. Raises OSError, before any measurement,
+    where that file cannot be."""
     from secondlook.experiments.provenance import commit, device_name, versions
 
+    if to is not None and (to.is_dir() or not to.resolve().parent.is_dir()):
+        raise OSError(f"{to} cannot be written: name a file in a folder that is there")
     found = rows(report, quick, data_dir, lambda text: print(text, file=sys.stderr, flush=True))
     if not found:
         print(f"secondlook: no benchmark for report {report!r}", file=sys.stderr)
