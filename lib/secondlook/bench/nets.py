@@ -18,12 +18,12 @@ import torch
 from torch import nn
 
 from secondlook.bench import Case, plain
-from secondlook.training.ceilings import matrix_rate, synchronize, times
 from secondlook.experiments import Execution, vae
 from secondlook.experiments.classifier import Task, build
 from secondlook.recipe import Recipe
 from secondlook.reports import read
 from secondlook.training import batched
+from secondlook.training.ceilings import matrix_rate, synchronize, times
 from secondlook.training.distributed import Team
 from secondlook.training.loop import Training
 from secondlook.training.modes import Mode
