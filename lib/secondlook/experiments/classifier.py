@@ -17,6 +17,7 @@ from secondlook.data import Images, Split, draws, load, split
 from secondlook.data.loader import DeviceLoader
 from secondlook.experiments.outcome import outcome, telemetry
 from secondlook.experiments.provenance import provenance, versions
+from secondlook.insight import trajectory
 from secondlook.recipe import Classifier, Data, Recipe, RecipeError, checked
 from secondlook.record import Record, Records, folder_for, save
 from secondlook.training import batched
@@ -182,12 +183,28 @@ class Task:
         validation = loader("validation")
         # A report that holds no image back looks at the test set after every epoch; here that decides nothing.
         test = loader("test") if validation is None and settings.test else None
+        tracker, path = Tracker(self.execution.runs_dir / "logs", checkpoint.path.stem), self._path(net, settings)
+
+        def track(epoch: int, row: dict) -> None:
+            if self.team.leads:
+                tracker(epoch, row)
+            if path is not None:
+                path.add(batched.first(net), epoch)
+
         with mode.flags():
-            return train(
+            run = train(
                 net, loader("train"), settings, self.recipe.seed, validation=validation, test=test, mode=mode,
                 team=self.team, checkpoint=checkpoint, progress=lambda share: self.execution.progress(label, share),
-                track=Tracker(self.execution.runs_dir / "logs", checkpoint.path.stem) if self.team.leads else _nobody,
+                track=track,
             )  # fmt: skip
+        run.path = path if path is not None and path.whole(run.epoch) else None  # no checkpoint has room for it
+        return run
+
+    def _path(self, net: nn.Module, settings: Classifier) -> trajectory.Path | None:
+        """Where the first seed's weights go, if they are few and the record is to be evidence."""
+        one = batched.first(net)
+        kept = self.recipe.keep == "evidence" and trajectory.fits(one)
+        return trajectory.Path(one, settings.epochs) if kept else None
 
     def checkpoint(self, phase: str = "", name: str = "", **more) -> Checkpoint:
         """Where a phase of this task saves itself: the recipe's settings, one by one, are its identity."""
@@ -205,10 +222,6 @@ class Task:
         with torch.device("meta"):
             net = build(self.recipe.settings, self)
         return sum(models.macs(net, (self.channels, self.side, self.side)).values())
-
-
-def _nobody(epoch: int, row: dict) -> None:
-    """Is told of an epoch on ranks that do not lead."""
 
 
 def normalisation(kind: str, x: np.ndarray) -> tuple[list[float], list[float]]:

@@ -10,6 +10,7 @@ from torch import nn
 from secondlook import insight, models
 from secondlook.data.loader import DeviceLoader
 from secondlook.evaluation import metrics as measure
+from secondlook.insight import trajectory
 from secondlook.insight.kernels import first_kernels
 from secondlook.record import Record
 from secondlook.training.ceilings import matrix_rate
@@ -73,6 +74,10 @@ def _test(task, run: Training) -> tuple[dict, dict]:
     if recipe.keep == "evidence":
         more, seen = insight.collect(run.net, recipe, loader, task.parts.test)
         metrics, arrays = metrics | more, arrays | seen
+        if run.path is not None:
+            arrays |= trajectory.collect(run.path, run.net, loader.evaluation_batches())
+    elif recipe.keep == "predictions":
+        metrics |= insight.measure(run.net, recipe, loader)
     return metrics, arrays
 
 

@@ -4,38 +4,25 @@ One small strategy a file; `collect` takes what a page will need of a classifier
 package that is not installed is left out and named in the metric `not_collected`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from secondlook import models
 from secondlook.insight import embeddings
-from secondlook.insight.activations import evaluating, spread
+from secondlook.insight.activations import spread
+from secondlook.insight.answers import SHOWN, Answers, answer, measured_rows, picked, shown_rows, stacked, tried
 from secondlook.insight.cam import MEASURES, METHODS, class_activation_maps, focus
 from secondlook.insight.kernels import first_kernels
+from secondlook.insight.looking import attention, faithful
 from secondlook.insight.maps import feature_maps, sheets
 
 EMBEDDED = 2000  # test images whose features are kept
-SHOWN = 20  # images whose activation maps are kept
 MAPPED = 12  # images whose feature maps are kept
-MEASURED = 200  # images whose activation maps are measured
 LAYERS = 5
 
-
-@dataclass(frozen=True)
-class Answers:
-    """What a net says of a loader's first images: features (n, d), logits (n, classes), labels (n,), on the CPU."""
-
-    features: Tensor
-    logits: Tensor
-    labels: Tensor
-
-    @property
-    def predictions(self) -> Tensor:
-        return self.logits.argmax(1)
+__all__ = ["LAYERS", "SHOWN", "Answers", "answer", "collect", "measure", "shown_rows"]
 
 
 def collect(net: nn.Module, recipe, loader, index: Sequence[int]) -> tuple[dict, dict]:
@@ -47,8 +34,9 @@ def collect(net: nn.Module, recipe, loader, index: Sequence[int]) -> tuple[dict,
     the first 2,000 images · cam_maps (uint8, images × layers × methods × 14 × 14) of the images with the canonical
     indices cam_index, with cam_labels and cam_predictions, whose class is asked about · cam_focus (float16, images ×
     layers × methods × measures) of cam_focus_index, cam_focus_labels, cam_focus_right · maps_LAYER (WebP bytes) and
-    maps_channels of the first images of cam_index. Metrics name layers, methods and measures. Of a net whose answers
-    are not finite only the kernels are kept.
+    maps_channels of the first images of cam_index · faith_curves and faith_areas, see `looking.faithful`. Metrics
+    name layers, methods and measures, and hold those of `measure`. Of a net whose answers are not finite only the
+    kernels are kept.
     """
     answers, index = answer(net, loader, EMBEDDED), np.asarray(index)
     arrays = {"kernels": first_kernels(net)}
@@ -69,27 +57,26 @@ def collect(net: nn.Module, recipe, loader, index: Sequence[int]) -> tuple[dict,
                  "cam_focus_labels": answers.labels.numpy()[rows].astype(np.uint8)}  # fmt: skip
     maps |= {"cam_index": index[shown].astype(np.int32), "cam_labels": answers.labels.numpy()[shown].astype(np.uint8),
              "cam_predictions": answers.predictions.numpy()[shown].astype(np.uint8)}  # fmt: skip
+    if "cam_maps" in maps:
+        tested, areas = faithful(net, answers, images, rows, layers)
+        more, maps = more | tested, maps | areas
+    more |= attention(net, loader, answers, layers)
     drawn = shown[:MAPPED]
     targets = answers.predictions[drawn].to(loader.device)
-    found, channels = feature_maps(net, _of(images, drawn), targets, [layers[0], layers[-1]])
+    found, channels = feature_maps(net, stacked(images, drawn), targets, [layers[0], layers[-1]])
     metrics["maps_layers"] = list(found)
     missing = metrics.pop("not_collected", []) + more.pop("not_collected", [])
     metrics |= more | ({"not_collected": missing} if missing else {})
     return metrics, {**arrays, **maps, **sheets(found), "maps_channels": channels}
 
 
-@torch.no_grad()
-def answer(net: nn.Module, loader, limit: int) -> Answers:
-    """What `net` says of the first `limit` images of a loader, in evaluation mode."""
-    found, count = [], 0
-    with evaluating(net):
-        for x, y in loader.evaluation_batches():
-            features = net.features(x)
-            found.append((features.float().cpu(), net.output(features).float().cpu(), y.cpu()))
-            count += len(y)
-            if count >= limit:
-                break
-    return Answers(*(torch.cat(part)[:limit] for part in zip(*found)))
+def measure(net: nn.Module, recipe, loader) -> dict:
+    """The metrics of `attention`, of seeds that keep no pictures; none where an answer is not finite."""
+    answers = answer(net, loader, EMBEDDED)
+    layers = spread(list(models.cam_layers(net)), LAYERS)
+    if not layers or not answers.logits.isfinite().all():
+        return {}
+    return attention(net, loader, answers, layers)
 
 
 def embedded(features: np.ndarray) -> tuple[dict, dict]:
@@ -104,53 +91,10 @@ def embedded(features: np.ndarray) -> tuple[dict, dict]:
     return metrics, arrays
 
 
-def tried(name: str, metrics: dict, make: Callable):
-    """`make()`, or None where a package it needs is not installed: `not_collected` of the metrics then has its name."""
-    try:
-        return make()
-    except ImportError:
-        metrics.setdefault("not_collected", []).append(name)
-        return None
-
-
-def measured_rows(right: np.ndarray) -> np.ndarray:
-    """Rows of up to 200 images, as many wrong ones as right ones while there are: the first of each, ascending."""
-    wrong_rows, right_rows = np.flatnonzero(~right), np.flatnonzero(right)
-    wrong = min(len(wrong_rows), max(MEASURED // 2, MEASURED - len(right_rows)))
-    return np.sort(np.r_[wrong_rows[:wrong], right_rows[: MEASURED - wrong]])
-
-
-def shown_rows(answers: Answers) -> np.ndarray:
-    """Rows of up to 20 images, by turns the next class's first right answer and the next most confident error."""
-    right = (answers.predictions == answers.labels).numpy()
-    confidence, labels = answers.logits.softmax(1).amax(1).numpy(), answers.labels.numpy()
-    turn = np.zeros(len(labels), np.int64)  # how many of its class came before
-    for label in np.unique(labels[right]):
-        turn[right & (labels == label)] = np.arange(np.sum(right & (labels == label)))
-    order = np.lexsort((labels, turn))
-    hits = order[right[order]]
-    errors = np.flatnonzero(~right)
-    errors = errors[np.argsort(-confidence[errors], kind="stable")]
-    half = min(len(errors), SHOWN // 2)
-    mixed = [pair[k] for pair in zip(hits[:half], errors[:half]) for k in (0, 1)]
-    return np.array([*mixed, *hits[half:], *errors[half:]][:SHOWN], np.int64)
-
-
-def picked(loader, rows: np.ndarray) -> dict[int, Tensor]:
-    """Images of a loader by row, as they are evaluated."""
-    found, start = {}, 0
-    for x, _ in loader.evaluation_batches():
-        found |= {int(row): x[row - start] for row in rows[(rows >= start) & (rows < start + len(x))]}
-        start += len(x)
-        if len(found) == len(rows):
-            break
-    return found
-
-
 def _cams(net, answers: Answers, images: dict, rows, shown, layers: list[str]) -> tuple[dict, dict]:
     metrics: dict = {"cam_layers": layers, "cam_methods": list(METHODS), "cam_measures": list(MEASURES)}
     both = np.union1d(rows, shown)
-    x = _of(images, both)
+    x = stacked(images, both)
     targets = answers.predictions[both].to(x.device)
     maps = tried("cam", metrics, lambda: class_activation_maps(net, x, targets, layers))
     if maps is None:
@@ -161,7 +105,3 @@ def _cams(net, answers: Answers, images: dict, rows, shown, layers: list[str]) -
         metrics[f"cam_{measure}"] = [[None if v is None else round(v, 4) for v in row] for row in own.tolist()]
     kept = np.rint(maps[np.searchsorted(both, shown)] * 255).astype(np.uint8)
     return metrics, {"cam_maps": kept, "cam_focus": measured.astype(np.float16)}
-
-
-def _of(images: dict[int, Tensor], rows: np.ndarray) -> Tensor:
-    return torch.stack([images[int(row)] for row in rows])

@@ -88,10 +88,15 @@ def fits(settings: Classifier) -> bool:
     return not (decides or settings.first or settings.penalty)
 
 
+def first(net: nn.Module) -> nn.Module:
+    """Net 0 of several side by side, or the net itself."""
+    return net.member(0) if isinstance(net, SideBySide) else net
+
+
 def alone(run, k: int):
     """Member k of a finished run, as a run of its own."""
     own = copy.copy(run)
-    own.net, own.members = run.net.member(k), ()
+    own.net, own.members, own.path = run.net.member(k), (), run.path if k == 0 else None
     own.history = {
         name: [value[k] if isinstance(value, list) else value for value in values]
         for name, values in run.history.items()

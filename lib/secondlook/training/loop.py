@@ -115,6 +115,7 @@ class Training:
         self.best: dict[str, Tensor] = {}
         self.diverged: dict[int, list] = {}  # by member: step, learning rate
         self.seconds, self._since = 0.0, time.perf_counter()
+        self.path = None  # of the weights, for those who keep it
 
     def part(self) -> tuple[Tensor, float]:
         """This rank's rows of the step, and what their mean loss counts: 1, but where ranks have unequal parts."""
