@@ -1,0 +1,108 @@
+"""Numbers read off curves, ours beside the authors': a row a run, a menu of measures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import plotly.graph_objects as go
+
+from secondlook.figures.marks import label_rows, means, seeds
+from secondlook.figures.template import PUBLISHED, QUIET, finish, views
+from secondlook.figures.values import caption, flat, joined, mean_interval, sentence
+from secondlook.logs import Curves
+from secondlook.record import Record
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a run's curves, which are named as in a history; infinite where a run never arrives."""
+
+    name: str
+    of: Callable[[Mapping[str, np.ndarray]], float]
+    form: str = ".3g"  # how it is printed; a share where it ends in %
+
+    def told(self, value: float) -> str:
+        return format(value, self.form).replace("%", " %") if np.isfinite(value) else "not reached"
+
+
+def measures(groups: Mapping[str, list[Record]], of: Sequence[Measure], logs: Mapping[str, Curves],
+             id: str = "measures", height: int = 44) -> go.Figure:  # fmt: skip
+    """Each measure of each labelled run: seeds, mean and 95 % interval of ours, and a diamond for the authors' log.
+
+    A label may have a log alone. Runs that do not arrive stand at the right edge. Raises ValueError where nobody has
+    a finite value of the first measure.
+    """
+    everything = flat(groups, "measures of curves") if groups else []
+    labels = list(dict.fromkeys([*logs, *groups]))
+    figure, owners = go.Figure(), []
+    for view, measure in enumerate(of):
+        ours = {label: _values(measure, [r.history for r in groups.get(label, [])]) for label in labels}
+        theirs = {label: _values(measure, [logs[label]] if label in logs else []) for label in labels}
+        before = len(figure.data)
+        _view(figure, measure, list(ours.values()), list(theirs.values()))
+        owners += [view] * (len(figure.data) - before)
+        if view == 0:
+            told = [own for own in (ours, theirs) if any(len(v) and np.isfinite(v).all() for v in own.values())]
+            title = _finding(measure, told[0] if told else {}, bool(told) and told[0] is ours)
+    for trace, owner in zip(figure.data, owners):
+        trace.visible = owner == 0
+    layouts = [{"xaxis.title.text": m.name, "xaxis.tickformat": ".2~%" if m.form.endswith("%") else ""} for m in of]
+    if len(of) > 1:
+        figure.update_layout(updatemenus=[views(owners, [sentence(m.name) for m in of], layouts)])
+    figure.update_xaxes(title=layouts[0]["xaxis.title.text"], tickformat=layouts[0]["xaxis.tickformat"])
+    label_rows(figure, labels)
+    note = caption(everything) if everything else "the authors’ logs on CIFAR-10"
+    alt = f"Dot plot of {joined(m.name for m in of)}, of {joined(labels)}. {title}."
+    return finish(figure, id, title, alt, note, 150 + height * len(labels))
+
+
+def _values(measure: Measure, curves: list[Mapping[str, np.ndarray]]) -> np.ndarray:
+    return np.array([_value(measure, own) for own in curves], float)
+
+
+def _value(measure: Measure, curves: Mapping[str, np.ndarray]) -> float:
+    try:
+        return measure.of(curves)
+    except (KeyError, IndexError):  # a run that keeps no such curve, or a shorter one
+        return np.nan
+
+
+def _view(figure: go.Figure, measure: Measure, ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:
+    finite = [v[np.isfinite(v)] for v in ours]
+    here = [k for k, v in enumerate(finite) if len(v)]
+    everything = np.concatenate([*finite, *(t[np.isfinite(t)] for t in theirs)])
+    if not len(everything):
+        return
+    if here:
+        seeds(figure, finite, measure.form)
+        found = [mean_interval(finite[k]) for k in here]
+        texts = [f"{measure.told(m)} ± {measure.told(h)}" for m, h in found]
+        means(figure, here, found, "%{text}", text=texts)
+    logged = [(k, t[0]) for k, t in enumerate(theirs) if len(t) and np.isfinite(t[0])]
+    if logged:
+        figure.add_scatter(x=[v for _, v in logged], y=[k - 0.22 for k, _ in logged], mode="markers",
+                           name="authors’ log", text=[measure.told(v) for _, v in logged],
+                           marker={"color": PUBLISHED, "symbol": "diamond", "size": 11},
+                           hovertemplate="authors’ log %{text}<extra></extra>")  # fmt: skip
+    late = [(k + shift, np.sum(np.isposinf(v))) for shift, rows in ((0.22, ours), (-0.22, theirs))
+            for k, v in enumerate(rows) if np.isposinf(v).any()]  # fmt: skip
+    if late:
+        edge = everything.max() + 0.06 * (np.ptp(everything) or abs(everything.max()) or 1)
+        figure.add_scatter(x=[edge] * len(late), y=[k for k, _ in late], mode="markers", name="not reached",
+                           text=[str(int(n)) for _, n in late],
+                           marker={"symbol": "triangle-right-open", "size": 11, "color": QUIET},
+                           hovertemplate="not reached: %{text}<extra></extra>")  # fmt: skip
+
+
+def _finding(measure: Measure, values: dict[str, np.ndarray], ours: bool) -> str:
+    """Who has the least and who the most of a measure; a label with a run that does not arrive has the most."""
+    with np.errstate(invalid="ignore"):
+        ends = {label: float(np.mean(v)) for label, v in values.items() if len(v) and not np.isnan(v).any()}
+    if not any(np.isfinite(v) for v in ends.values()):
+        raise ValueError(f"no run and no log has a finite number of {measure.name}")
+    low, high = min(ends, key=ends.get), max(ends, key=ends.get)
+    where = "" if ours else " in the authors’ log"
+    if ends[low] == ends[high]:
+        return f"{sentence(measure.name)}{where}: {measure.told(ends[low])} for {joined(ends)}"
+    least, most = (f"{label} {measure.told(ends[label])}" for label in (low, high))
+    return f"{sentence(measure.name)}{where}: from {least} to {most}"

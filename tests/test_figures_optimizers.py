@@ -1,0 +1,227 @@
+"""The figures of the four optimisers, from made-up records: nothing is trained."""
+
+import re
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from secondlook import reports
+from secondlook.evaluation import curves
+from secondlook.figures.measures import Measure, measures
+from secondlook.figures.ranking import ranking
+from secondlook.figures.schedules import schedules
+from secondlook.figures.settings import settings_table
+from secondlook.figures.waterfall import averaged, factorial, one_by_one, waterfall
+from secondlook.logs import against_epochs, keras_curves
+from secondlook.record import Record
+
+REPORT = reports.read("optimizers")
+LABELS = {"Adam": 0.855, "Adamax": 0.848, "RMSprop": 0.845, "SGD": 0.833}
+LOGS = {name: keras_curves()[3, key] for name, key in zip(LABELS, ("adam", "adamax", "rmsprop", "sgd"))}
+
+
+def made_up(run="final-adam", variant="as_coded", seed=0, accuracy=0.85, spread=0.002, epochs=30, predictions=False):
+    recipe = replace(REPORT.recipes(run, variant, seeds=[seed])[0], seed=seed)
+    rng = np.random.default_rng([seed, round(1e4 * accuracy)])
+    own = accuracy + spread * rng.normal()
+    rise = own - 0.4 * np.exp(-np.arange(epochs) / 4)
+    history = {"test_accuracy": rise, "train_accuracy": rise + 0.01, "test_loss": 2 - rise, "seconds": np.ones(epochs)}
+    arrays = {}
+    if predictions:
+        labels = (np.arange(1000) % 10).astype(np.uint8)
+        wrong = rng.random(1000) > own
+        arrays = {"labels": labels, "predictions": np.where(wrong, (labels + 1) % 10, labels).astype(np.uint8)}
+    metrics = {"test_accuracy": own, "train_accuracy": own + 0.01}
+    return Record(recipe, "finished", metrics, {k: v.astype(np.float32) for k, v in history.items()}, arrays)
+
+
+def four(count=6, **more):
+    runs = dict(zip(LABELS, ("final-adam", "final-adamax", "final-rmsprop", "final-sgd")))
+    return {n: [made_up(runs[n], seed=s, accuracy=a, **more) for s in range(count)] for n, a in LABELS.items()}
+
+
+GAINS = {"larger net": 0.10, "batch normalisation": 0.03, "dropout": 0.02, "schedule": 0.01, "more epochs": 0.04}
+
+
+def factor(optimizer="adam", count=3, epochs=30, cells=None):
+    """The runs of a factorial whose parts add up; early accuracies lack what more epochs bring."""
+    found = []
+    for stage, norm, dropout, schedule in product(
+        (1, 3), (False, True), (False, True), ("constant", "halve_then_tenth")
+    ):
+        run = f"factor_{optimizer}-{stage}-{norm}-{dropout}-{schedule}"
+        there = (stage == 3, norm, dropout, schedule != "constant")
+        total = 0.60 + sum(g for g, on in zip(GAINS.values(), there) if on)
+        for recipe in REPORT.recipes(run, "corrected")[:count]:
+            end = total + GAINS["more epochs"] + 0.001 * recipe.seed
+            history = (
+                np.r_[np.full(10, end - GAINS["more epochs"]), np.full(epochs - 10, end)] if epochs > 10 else [end]
+            )
+            found.append(Record(recipe, "finished", {"test_accuracy": end}, {"test_accuracy": np.array(history)}))
+    return found
+
+
+def title(figure):
+    return figure.layout.title.text.replace("<br>", " ")
+
+
+def shown(figure):
+    return [t for t in figure.data if t.visible in (None, True)]
+
+
+TO_70 = Measure("epochs to 70 %", lambda c: curves.epochs_to(c["test_accuracy"], 0.7), ".0f")
+GAP = Measure("generalisation gap", lambda c: curves.end_gap(c["train_accuracy"], c["test_accuracy"]), ".2%")
+TABLES = {
+    "as coded": {"name": "halve_then_tenth"},
+    "as printed": {"name": "exponential", "decay_rate": 0.1, "decay_step": 10},
+    "constant": {"name": "constant"},
+}
+DRAWN = {
+    "ranking": lambda: ranking(four(), published={"Adam": REPORT.published["adam_final"]}),
+    "ranking, one seed": lambda: ranking(four(1, predictions=True), id="ranking-one"),
+    "waterfall": lambda: waterfall({"Adam": factor(), "SGD": factor("sgd")}, {"Adam": four()["Adam"]}),
+    "schedules": lambda: schedules(TABLES, LOGS, "as coded"),
+    "measures": lambda: measures(four(), [TO_70, GAP], LOGS),
+}
+
+
+@pytest.fixture(scope="module", params=DRAWN)
+def drawn(request):
+    return DRAWN[request.param]()
+
+
+def test_every_figure_is_whole_and_small(drawn):
+    declared, text = drawn.layout.meta["secondlook"], drawn.to_json()
+    assert declared["id"]
+    assert any(c.isdigit() for c in declared["alt"])
+    assert "CIFAR-10" in drawn.layout.title.subtitle.text
+    assert len(text) < 100_000
+    for word in ('"dtype":"f8"', "NaN", "Infinity"):
+        assert word not in text
+
+
+def test_menus_change_traces_that_exist_and_start_where_the_figure_stands(drawn):
+    for menu in drawn.layout.updatemenus:
+        for button in menu.buttons:
+            assert len(button.args[0]["visible"]) == len(drawn.data)
+            assert any(button.args[0]["visible"])
+        assert [t.visible in (None, True) for t in drawn.data] == menu.buttons[0].args[0]["visible"]
+
+
+# ---- the ranking
+
+
+def test_the_ranking_names_first_and_last_and_how_many_pairs_are_told_apart():
+    clear, equal = ranking(four(8)), ranking(four(8, spread=0.2))
+    assert title(clear).startswith("Adam leads with 85.")
+    assert int(re.search(r"; pairs told apart over 8 seeds: (\d) of 6", title(clear))[1]) >= 5
+    assert title(equal).endswith("; pairs told apart over 8 seeds: 0 of 6")
+
+
+def test_wins_are_shares_of_the_common_seeds_and_a_tie_is_divided():
+    a, b = ([made_up(seed=s, accuracy=v, spread=0) for s, v in enumerate(own)] for own in ([0.8, 0.8], [0.7, 0.8]))
+    bar = next(t for t in ranking({"a": a, "b": [*b, made_up(seed=7, accuracy=0.99)]}).data if t.type == "bar")
+    assert list(bar.x) == [0.75, 0.25]
+
+
+def test_one_seed_is_compared_by_mcnemar_where_predictions_are_kept():
+    figure = ranking(four(1, predictions=True))
+    assert "on one test set, of one seed" in title(figure)
+    assert any("McNemar" in text for t in figure.data if t.text is not None for text in t.text)
+    assert title(ranking(four(1))).endswith("one seed without predictions ranks nobody")
+
+
+def test_the_ranking_shows_every_published_value_of_a_label():
+    two = [REPORT.published["adam_initial"], REPORT.published["baseline"]]
+    figure = ranking(four(), published={"Adam": two, "nobody": REPORT.published["sgd_final"]})
+    assert sorted(next(t for t in figure.data if t.name == "published").x) == pytest.approx([0.7071, 0.7207])
+
+
+# ---- the waterfall
+
+
+def test_additive_parts_bring_what_they_were_given_in_any_order():
+    names, cells, seeds = factorial(factor())
+    assert names == list(GAINS)
+    assert len(cells) == 32
+    assert seeds == [0, 1, 2]
+    for shares in (averaged(cells), one_by_one(cells)):
+        assert [s.mean() for s in shares] == pytest.approx(list(GAINS.values()))
+
+
+def test_averaged_shares_add_up_also_where_parts_help_each_other():
+    cells = {(a, b): np.array([0.5 + 0.1 * a + 0.2 * (a and b)]) for a in (False, True) for b in (False, True)}
+    assert [float(s[0]) for s in averaged(cells)] == pytest.approx([0.2, 0.1])
+    assert [float(s[0]) for s in one_by_one(cells)] == pytest.approx([0.1, 0.2])
+
+
+def test_the_waterfall_names_what_brings_most_and_what_is_added_last():
+    figure = waterfall({"Adam": factor()}, {"Adam": [made_up(seed=s, accuracy=0.82, spread=0) for s in range(3)]})
+    assert title(figure) == "Of +20.0 points with Adam the larger net brings +10.0"
+    assert list(figure.data[0].x) == ["none", *GAINS, "L2", "all"]
+    assert figure.data[0].y[6] == pytest.approx(0.82 - 0.801)
+    assert [b.label for b in figure.layout.updatemenus[0].buttons] == [
+        "Adam, averaged over all orders",
+        "Adam, one by one",
+    ]
+
+
+def test_short_runs_have_no_part_for_their_epochs():
+    assert factorial(factor(epochs=1))[0] == [*GAINS][:4]
+
+
+def test_the_quick_factorial_leaves_dropout_to_the_net():
+    recipes = [r for r in REPORT.recipes("factor_adam", "corrected", "quick")]
+    records = [Record(r, "finished", {"test_accuracy": 0.4}, {"test_accuracy": np.full(3, 0.4)}) for r in recipes]
+    assert factorial(records)[0] == ["larger net", "batch normalisation"]
+
+
+def test_an_incomplete_factorial_is_refused():
+    with pytest.raises(ValueError, match="15 of 16 combinations"):
+        waterfall({"Adam": factor()[3:]})
+    with pytest.raises(ValueError, match="no records for a waterfall"):
+        waterfall({})
+
+
+# ---- schedules and measures
+
+
+def test_the_schedule_title_says_from_when_on_nothing_moves():
+    assert title(schedules(TABLES, LOGS, "as coded")).startswith("From epoch 21 on the rate is below 1e-4 of the first")
+    assert title(schedules(TABLES, LOGS, "constant")) == "The rate never falls below 1e-4 of the first"
+
+
+def test_a_measure_shows_ours_and_the_log_and_who_does_not_arrive():
+    groups = four(3)
+    groups["SGD"] = [made_up("final-sgd", seed=s, accuracy=0.6) for s in range(3)]
+    figure = measures(groups, [TO_70, GAP], LOGS)
+    logged = next(t for t in shown(figure) if t.name == "authors’ log")
+    assert list(logged.x) == [3, 5, 6, 5]
+    (late,) = [t for t in shown(figure) if t.name == "not reached"]
+    assert (list(late.text), list(late.y)) == (["3"], pytest.approx([3.22]))
+    assert title(figure).endswith("to SGD not reached")
+
+
+def test_without_records_the_log_is_drawn_alone():
+    figure = measures({}, [Measure("epochs to 80 %", lambda c: curves.epochs_to(c["test_accuracy"], 0.8), ".0f")], LOGS)
+    assert title(figure) == "Epochs to 80 % in the authors’ log: 11 for Adam, Adamax, RMSprop and SGD"
+    assert figure.layout.title.subtitle.text == "the authors’ logs on CIFAR-10"
+
+
+def test_a_measure_nobody_has_is_refused():
+    with pytest.raises(ValueError, match="no run and no log has a finite number of x"):
+        measures({}, [Measure("x", lambda c: c["nothing"][0])], LOGS)
+
+
+def test_logs_are_drawn_at_epochs_from_one():
+    x, y = against_epochs(keras_curves()[1, "adam"])["test_accuracy"]
+    assert list(x) == list(range(1, 11))
+    assert y[-1] == 0.7071
+
+
+def test_settings_stand_side_by_side():
+    rows = settings_table(REPORT, ["initial-sgd", "final-sgd"], "as_coded").rows
+    assert rows[0] == ("initial-sgd", "stage 1", "sgd", "0.01", "0", "constant", "", 10)
+    assert rows[1] == ("final-sgd", "stage 3", "sgd", "0.01", "0.9", "halve then tenth", "0.01", 30)
