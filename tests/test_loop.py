@@ -266,14 +266,14 @@ def test_the_hinge_loss_is_the_sum_over_rivals_by_classes():
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "optimizer"),
+    ("name", "options", "optimizer", "penalty"),
     [
-        ("lenet", {}, SGD),
-        ("lenet", {}, {"name": "adamw", "learning_rate": 1e-3}),
-        ("keras_cnn", {"stage": 3, "dropout": False}, SGD),  # with batch normalisation
+        ("lenet", {}, SGD, {}),
+        ("lenet", {}, {"name": "adamw", "learning_rate": 1e-3}, {}),
+        ("keras_cnn", {"stage": 3, "dropout": False}, SGD, {"l2_dense": 0.01}),  # with batch normalisation
     ],
 )
-def test_seeds_side_by_side_take_the_steps_they_take_alone(images, name, options, optimizer):
+def test_seeds_side_by_side_take_the_steps_they_take_alone(images, name, options, optimizer, penalty):
     def net(seed):
         torch.manual_seed(seed)
         return models.build(name, num_classes=10, width=0.25, **options).double()
@@ -281,7 +281,7 @@ def test_seeds_side_by_side_take_the_steps_they_take_alone(images, name, options
     def batches(seed):
         return DeviceLoader(images.x_train, images.y_train, batch_size=16, seed=seed, mean=0.5, dtype=torch.float64)
 
-    settings = Classifier(optimizer=optimizer, epochs=3, batch_size=16, clip_norm=1.0)
+    settings = Classifier(optimizer=optimizer, epochs=3, batch_size=16, clip_norm=1.0, penalty=penalty)
     validation = DeviceLoader(images.x_test, images.y_test, batch_size=40, seed=0, mean=0.5, dtype=torch.float64)
     together = train(SideBySide([net(k) for k in range(3)]), Loaders([batches(k) for k in range(3)], shared=True),
                      settings, 0, validation=Loaders([validation] * 3), mode=DOUBLE)  # fmt: skip

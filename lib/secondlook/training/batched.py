@@ -37,6 +37,10 @@ class SideBySide(nn.Module):
 
         return vmap(single, randomness="different")(dict(zip(self.names, self.weights)), buffers, x)
 
+    def named_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """The weights of all members, (K, …), under the names they have in one net."""
+        return zip(self.names, self.weights)
+
     def member(self, k: int) -> nn.Module:
         """Net k by itself, with a copy of its weights."""
         net = copy.deepcopy(self._one[0]).to(self.weights[0].device, self.weights[0].dtype)
@@ -85,7 +89,7 @@ class Loaders:
 def fits(settings: Classifier) -> bool:
     """Whether seeds of these settings can share a group: a fixed length, and nothing that one member decides."""
     decides = settings.early_stopping or settings.restore_best or settings.schedule.get("name") == "plateau"
-    return not (decides or settings.first or settings.penalty)
+    return not (decides or settings.first)
 
 
 def first(net: nn.Module) -> nn.Module:

@@ -40,16 +40,17 @@ def penalty(settings: Classifier, net: nn.Module) -> Callable[[], Tensor | float
     """The terms added to the loss, as a function that reads the net's current weights.
 
     l2_dense is λ·Σw² over the kernel of the net's layer `dense`, the way Keras regularises one layer: not weight decay,
-    for its gradient 2λw goes through the optimiser. Raises RecipeError for a net without such a layer.
+    for its gradient 2λw goes through the optimiser; one for each of K nets side by side. Raises RecipeError for a net
+    without such a layer.
     """
     check(settings)
     strength = settings.penalty.get("l2_dense", 0.0)
     if not strength:
         return lambda: 0.0
-    layer = getattr(net, "dense", None)
-    if not isinstance(layer, nn.Linear):
+    weight = dict(net.named_weights() if hasattr(net, "members") else net.named_parameters()).get("dense.weight")
+    if weight is None:
         raise RecipeError(f"penalty l2_dense needs a net with a layer 'dense'; {type(net).__name__} has none")
-    return lambda: strength * layer.weight.square().sum((-2, -1))
+    return lambda: strength * weight.square().sum((-2, -1))
 
 
 def _wide(logits: Tensor) -> Tensor:
