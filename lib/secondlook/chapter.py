@@ -1,10 +1,8 @@
 """What a chapter's notebook talks to: checked parameters in, records, images and verdicts out."""
 
-import base64
-import os
 import re
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -13,11 +11,13 @@ import numpy as np
 
 from secondlook.claims.judge import judge
 from secondlook.experiments import Execution, Outcome, load_or_produce
-from secondlook.figures.images import hover_sprite, sample_grid
+from secondlook.figures.images import sample_grid, sprite
 from secondlook.figures.tables import notice
+from secondlook.overrides import customised
+from secondlook.overrides import given as given_settings
+from secondlook.publish import sprites
 from secondlook.publish.parameters import ParameterError, check_values
 from secondlook.publish.parameters import seeds as seed_list
-from secondlook.recipe import Recipe
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Plan, Report, read
 
@@ -107,23 +107,47 @@ class Chapter:
 
         None outside a book build, where the pixels are not at hand, or no record keeps its predictions.
         """
-        assets = os.environ.get("SECONDLOOK_ASSETS")
         kept = [r for r in records if "predictions" in r.arrays]
-        if not assets or self.images is None or not kept or self.images.digest != kept[0].provenance["data_digest"]:
+        if not kept or (index := self.test_index(kept[0])) is None:
             return None
-        labels, predictions = kept[0].arrays["labels"], kept[0].arrays["predictions"]
-        chosen, cells = [], {}
-        for true in range(labels.max() + 1):
-            for said in range(labels.max() + 1):
-                found = np.flatnonzero((labels == true) & (predictions == said))[:most]
-                if len(found):
-                    cells[f"{true},{said}"] = list(range(len(chosen), len(chosen) + len(found)))
-                    chosen += found.tolist()
-        target = Path(assets) / "sprites" / f"{self.report.name}-confusion.webp"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        declared = hover_sprite(self.images.x_test[chosen])
-        target.write_bytes(base64.b64decode(declared["src"].split(",", 1)[1]))
-        return {**declared, "src": f"sprites/{target.name}", "cells": cells}
+        labels, predictions = (np.asarray(kept[0].arrays[k], int) for k in ("labels", "predictions"))
+        cells: dict[str, list[int]] = {}
+        for image, pair in zip(index.tolist(), zip(labels.tolist(), predictions.tolist())):
+            cell = cells.setdefault(f"{pair[0]},{pair[1]}", [])
+            if len(cell) < most:
+                cell.append(image)
+        order = sorted(cells, key=lambda c: [int(k) for k in c.split(",")])
+        return self.click_images(kept[0], {c: cells[c] for c in order}, "confusion")
+
+    def test_index(self, record: Record) -> np.ndarray | None:
+        """The canonical index of each test image, in the order of the record's labels; None without the data set."""
+        found = sprites.pixels_of(self.images, record, [])
+        return None if found is None else sprites.canonical_index(self.images, record)
+
+    def pixels(self, record: Record, index=None) -> np.ndarray | None:
+        """Test images uint8 (n, h, w[, 3]) by canonical index, or all of a record; None where not at hand."""
+        return sprites.pixels_of(self.images, record, index)
+
+    def hover_images(self, record: Record, index, name: str = "hover") -> dict | None:
+        """A figure's `hover_sprite` whose tile i is the test image with canonical index `index[i]`.
+
+        None outside a book build or where the pixels are not at hand. `name` tells the sprites of a page apart.
+        """
+        return sprites.filed(self.pixels(record, index), f"{self.report.name}-{name}")
+
+    def click_images(self, record: Record, cells: dict[str, list[int]], name: str = "click") -> dict | None:
+        """A figure's `click_sprite`: `cells` gives the canonical indices of the test images behind "row,column"."""
+        chosen = [i for own in cells.values() for i in own]
+        if (declared := self.hover_images(record, chosen, name)) is None:
+            return None
+        ends = np.cumsum([len(own) for own in cells.values()]).tolist()
+        tiles = {cell: list(range(end - len(own), end)) for (cell, own), end in zip(cells.items(), ends)}
+        return {**declared, "cells": tiles}
+
+    def image_column(self, record: Record, index) -> str | None:
+        """Test images by canonical index one below the other, as a data-URI to lay in a figure; None without them."""
+        found = self.pixels(record, index)
+        return None if found is None else sprite(found, 1)
 
     def provenance(self) -> str:
         """Where the numbers of this page come from, as text that changes only when they do."""
@@ -197,17 +221,18 @@ def open_chapter(
         raise ParameterError(f"records_dir {records_dir!r} is not a folder; name one, or leave it empty")
     records = Path(records_dir or ROOT / "records").absolute()
     execution = Execution(Path(data_dir or ROOT / "data"), records, device=device)
+    if device.startswith("cuda"):
+        execution.resolved_device()
     if records_dir:
         execution.runs_dir = records / "runs"
     execution.progress = _progress()
     plans = _plans(report, profile, seed_list(seeds))
-    changed = {k: v for k, v in overrides.items() if v not in ("", -1)}
-    own = [_customised(p, changed) for p in plans if p.headline and p.recipe.variant == variant] if changed else []
+    changed = given_settings(overrides)
+    own = customised(report, variant, profile, seed_list(seeds), changed) if changed else []
     how = {"train": train, "max_minutes": max_minutes}
     chapter = Chapter(report, profile, variant, execution, load_or_produce(plans, execution, **how), overrides=changed)
     if own:
-        run = own[0].recipe.run
-        chapter.custom = load_or_produce([p for p in own if p.recipe.run == run], execution, **how)
+        chapter.custom = load_or_produce(own, execution, **how)
     small = [p.recipe for p in report.plans(profile="quick")] if profile == "full" else []
     chapter._by_id = {r.id: r for r in Records(records).find(small) + chapter.outcome.records}
     return chapter
@@ -222,13 +247,6 @@ def _plans(report: Report, profile: str, seeds: list[int] | None) -> list[Plan]:
     chosen = report.plans(profile=profile, seeds=seeds)
     single = [p for p in own if count[p.recipe.run, p.recipe.variant] == 1]
     return [p for p in chosen if count[p.recipe.run, p.recipe.variant] > 1] + single
-
-
-def _customised(plan: Plan, changed: dict) -> Plan:
-    recipe: Recipe = plan.recipe.customised(**changed)
-    longer = getattr(recipe.settings, "epochs", 1) / max(getattr(plan.recipe.settings, "epochs", 1), 1e-9)
-    scaled = [None if m is None else m * longer for m in (plan.minutes, plan.gpu_minutes)]
-    return replace(plan, recipe=recipe, minutes=scaled[0], gpu_minutes=scaled[1])
 
 
 def _progress():

@@ -104,11 +104,14 @@ def _scores(keep: str, logits: np.ndarray, labels: np.ndarray) -> tuple[dict, di
         metrics |= {"auc_macro": area.value, "auc_macro_low": area.low, "auc_macro_high": area.high}
     if classes > 5:
         metrics["test_top5_accuracy"] = measure.top_k(labels, probabilities, 5)
-    if keep != "evidence" or "auc_macro" not in metrics:
+    few = keep == "predictions" and classes <= MANY  # claims about single classes are judged on every seed
+    if "auc_macro" not in metrics or not (keep == "evidence" or few):
         return metrics, {}
     intervals = [measure.auc_interval(labels == c, probabilities[:, c]) for c in range(classes)]
     metrics |= {"auc": [i.value for i in intervals], "auc_low": [i.low for i in intervals]}
     metrics["auc_high"] = [i.high for i in intervals]
+    if keep != "evidence":
+        return metrics, {}
     if classes <= MANY:
         return metrics, {"scores": measure.encode_scores(probabilities)}
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
