@@ -1,0 +1,212 @@
+"""What the forms cannot say of the AlexNet chapter: the authors' logs, the two nets by arithmetic, the trade-off."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from secondlook import reports
+from secondlook.claims import forms
+from secondlook.claims.evidence import Evidence, Unjudged
+from secondlook.claims.forms import CONTRADICTED, DIRECTION, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome
+from secondlook.evaluation import logged
+from secondlook.evaluation.counts import NETS, UPDATES, parameters, share_of_step, smallest_image
+from secondlook.evaluation.curves import epochs_to
+from secondlook.evaluation.statistics import holm, paired_test
+
+LOG = "alexnet_training_loss"
+OPTIMIZERS = ("sgd", "adamw")
+
+
+def identified(e: Evidence, candidates: dict) -> Outcome:
+    """Some of the one-epoch runs of each optimiser fit its logged first epoch, and others are excluded by it.
+
+    `candidates` gives the runs of the report for each optimiser; every point of their grids is a candidate.
+    `measured` are the smallest distances, in the order of `candidates`.
+    """
+    found = {optimizer: misfits(e, optimizer, runs) for optimizer, runs in candidates.items()}
+    left = {o: [run for run, m in own.items() if not m.excluded] for o, own in found.items()}
+    if not all(left.values()):
+        verdict = NOT_REPRODUCED
+    else:
+        verdict = REPRODUCED if any(len(left[o]) < len(own) for o, own in found.items()) else INCONCLUSIVE
+    nearest = {o: min(own, key=lambda run, own=own: own[run].distance) for o, own in found.items()}
+    why = "; ".join(
+        f"{o}: {len(left[o])} of {len(own)} settings fit at the 95 % level, nearest {nearest[o]}, "
+        f"{own[nearest[o]].distance:.2g} from the log"
+        for o, own in found.items()
+    )
+    return Outcome(verdict, why, None, [own[nearest[o]].distance for o, own in found.items()])
+
+
+def misfits(e: Evidence, optimizer: str, runs: list[str]) -> dict[str, logged.Misfit]:
+    """The misfit of every point of the grids of `runs` to the log's first epoch."""
+    names = [n for n in e.report.runs(e.claim.variant) if any(n == run or n.startswith(f"{run}-") for run in runs)]
+    log = first_epoch(optimizer)
+    groups = e.gather(*names)
+    return {name: logged.misfit(log, e.curves(group, "step_loss")) for name, group in zip(names, groups)}
+
+
+def first_epoch(optimizer: str) -> list[float]:
+    """The losses the authors logged in their first epoch, one for 2,000 steps."""
+    return [float(row[optimizer]) for row in reports.log(LOG) if row["epoch"] == "1"]
+
+
+def log_losses() -> dict[str, np.ndarray]:
+    """The mean training loss of each of the 300 logged epochs, by optimiser."""
+    rows = reports.log(LOG)
+    return {optimizer: logged.epoch_losses(rows, optimizer) for optimizer in OPTIMIZERS}
+
+
+def schedule_of_log(e: Evidence, milestones: list) -> Outcome:
+    """The two logged curves break most after the epochs `milestones`, and there alone: by arithmetic."""
+    found = {o: logged.milestones(x, len(milestones)) for o, x in log_losses().items()}
+    true = all(own == milestones for own in found.values())
+    why = "; ".join(f"{o} falls faster than before, most of all after epochs {own}" for o, own in found.items())
+    return Outcome(REPRODUCED if true else CONTRADICTED, why, milestones, found["sgd"])
+
+
+def last_epoch_of_log(e: Evidence, published: list) -> Outcome:
+    """The published losses are the means of the log's last epoch, to the last printed digit: by arithmetic."""
+    numbers, ends = [e.published(name) for name in published], [float(x[-1]) for x in log_losses().values()]
+    same = all(abs(n.value - end) <= n.half_unit + forms.ROUNDING for n, end in zip(numbers, ends, strict=True))
+    why = ", ".join(f"{o}: logged {end:.4f}, printed {n.text}" for o, n, end in zip(OPTIMIZERS, numbers, ends))
+    return Outcome(REPRODUCED if same else CONTRADICTED, why, [n.value for n in numbers], ends)
+
+
+def architecture(e: Evidence, evaluated: str, claimed: str, side: int) -> Outcome:
+    """The net that is evaluated has as many weights as the claimed one, which can take such images: by arithmetic."""
+    own, other = (parameters(NETS[name]) for name in (evaluated, claimed))
+    least = smallest_image(NETS[claimed])
+    why = (
+        f"the public inference code builds a {evaluated} of {own:,} parameters and feeds it images of {side} pixels; "
+        f"{claimed} has {other:,} and takes none below {least} pixels"
+    )
+    return Outcome(REPRODUCED if own == other and side >= least else CONTRADICTED, why, other, own)
+
+
+def trade_off(e: Evidence, p, lower_loss: str, higher_accuracy: str) -> Outcome:
+    """One run ends with the lower training loss, the other with the higher test accuracy: both, paired, Holm.
+
+    `why` adds the difference at each seed's best epoch, which says whether the accuracy is a matter of when to stop.
+    """
+    low, high = e.gather(lower_loss, higher_accuracy)
+    tests = [paired_test(e.numbers(high, "train_loss"), e.numbers(low, "train_loss")),
+             paired_test(e.numbers(high, "test_accuracy"), e.numbers(low, "test_accuracy"))]  # fmt: skip
+    adjusted = holm([t.p for t in tests])
+    against = any(t.mean < 0 and q < forms.ALPHA for t, q in zip(tests, adjusted))
+    worst = float(max(adjusted) if p is None else p)
+    verdict = NOT_REPRODUCED if against else REPRODUCED if worst < forms.ALPHA else INCONCLUSIVE
+    best = [np.array([np.nanmax(curve) for curve in e.curves(group, "test_accuracy")]) for group in (high, low)]
+    early = paired_test(*best)
+    points, low_end, high_end = (100 * v for v in (early.mean, early.low, early.high))
+    why = (
+        f"at the last epoch {lower_loss} is {tests[0].mean:.3g} lower in loss and {higher_accuracy} "
+        f"{100 * tests[1].mean:.1f} points higher in accuracy (p = {worst:.2g}, {len(low)} seeds); at each one's best "
+        f"epoch the accuracies differ by {points:.1f} points ({low_end:.1f} to {high_end:.1f})"
+    )
+    return Outcome(verdict, why, None, [t.mean for t in tests], [[t.low, t.high] for t in tests], worst)
+
+
+def overfits(e: Evidence, p, run: str, than_run: str) -> Outcome:
+    """A run's test accuracy falls further from its best epoch to its last than another's: paired over seeds."""
+    a, b = e.gather(run, than_run)
+    ends = [[np.nanmax(curve) - curve[-1] for curve in e.curves(group, "test_accuracy")] for group in (a, b)]
+    falls = [e.finite(group, own, "test_accuracy") for group, own in zip((a, b), ends)]
+    outcome, (lost, other) = forms.greater(*falls, p=p), (100 * f.mean() for f in falls)
+    why = f"from best to last epoch {run} loses {lost:.1f} points, {than_run} {other:.1f}; {outcome.why}"
+    return replace(outcome, why=why, measured=[float(f.mean()) for f in falls])
+
+
+def less_sensitive(e: Evidence, p, run: str, than_run: str) -> Outcome:
+    """Validation accuracy varies less over the rates of `run` than over those of `than_run`, paired over seeds.
+
+    The range from the best to the worst rate. Raises Unjudged where the two grids do not span the same factor.
+    """
+    spans, ranges = [], []
+    for own in (run, than_run):
+        names = [n for n in e.report.runs(e.claim.variant) if n.startswith(f"{own}-")]
+        rates = [e.recipes(name)[0].settings.optimizer["learning_rate"] for name in names]
+        spans.append(max(rates) / min(rates))
+        accuracy = np.stack([e.numbers(group, "validation_accuracy") for group in e.gather(*names)])
+        ranges.append(accuracy.max(0) - accuracy.min(0))
+    if not np.isclose(*spans):
+        raise Unjudged(INCONCLUSIVE, f"the rates of {run} span a factor of {spans[0]:g}, of {than_run} {spans[1]:g}")
+    outcome = forms.greater(ranges[1], ranges[0], p=p)
+    why = (
+        f"over rates that span a factor of {spans[0]:g} the accuracy covers {100 * ranges[0].mean():.1f} points for "
+        f"{run} and {100 * ranges[1].mean():.1f} for {than_run}; {outcome.why}"
+    )
+    return replace(outcome, why=why, measured=[float(r.mean()) for r in ranges])
+
+
+def costlier(e: Evidence, run: str, than_run: str) -> Outcome:
+    """An update of AdamW takes more arithmetic and memory than one of SGD: counted, then held against measured seconds.
+
+    Where seconds of all seeds are there, they must agree; where they show no difference only the direction holds.
+    """
+    (plain, kept), (adaptive, more) = (UPDATES[o] for o in OPTIMIZERS)
+    extra = share_of_step("LeNet", 32, e.recipes(run)[0].settings.batch_size)
+    why = (
+        f"SGD takes about {plain} operations a weight and keeps {kept} numbers of it, AdamW {adaptive} and {more}: "
+        f"{100 * extra:.1f} % more arithmetic in a step of this net"
+    )
+    verdict = REPRODUCED if adaptive > plain and more >= kept else CONTRADICTED
+    try:
+        slow, fast = (e.numbers(group, "train_seconds") for group in e.gather(run, than_run))
+    except Unjudged:
+        return Outcome(verdict, f"{why} (counted; seconds of all seeds are not there yet)")
+    timed = forms.greater(slow, fast)
+    agreed = DIRECTION if timed.verdict == INCONCLUSIVE else timed.verdict
+    told = f"{why}; measured {100 * (slow.mean() / fast.mean() - 1):+.1f} % seconds: {timed.why}"
+    return Outcome(min((verdict, agreed), key=forms.WORST_FIRST.index), told, None, timed.measured, timed.interval)
+
+
+def slower_somewhere(e: Evidence, run: str, than_run: str, levels: list) -> Outcome:
+    """There is a training loss that `run` reaches in a later epoch than `than_run`: by our seeds, else by the log."""
+    log = log_losses()
+    theirs = {level: [epochs_to(-log[o], -level) for o in ("adamw", "sgd")] for level in levels}
+    cases = [level for level, (a, b) in theirs.items() if a > b]
+    said = "; ".join(f"loss {level:g}: epoch {a:g} against {b:g}" for level, (a, b) in theirs.items())
+    why = f"in the authors' log AdamW is the slower one to {len(cases)} of {len(levels)} losses ({said})"
+    try:
+        a, b = (e.curves(group, "train_loss") for group in e.gather(run, than_run))
+    except Unjudged:
+        return Outcome(REPRODUCED if cases else CONTRADICTED, why)
+    later = [np.array([_capped(x, level) - _capped(y, level) for x, y in zip(a, b)]) for level in levels]
+    tests = [paired_test(differences) for differences in later]
+    sure = holm([t.p for t in tests]) < forms.ALPHA
+    ours = [level for level, t, s in zip(levels, tests, sure) if s and t.mean > 0]
+    faster = all(s and t.mean < 0 for t, s in zip(tests, sure))
+    verdict = REPRODUCED if ours else NOT_REPRODUCED if faster else INCONCLUSIVE
+    return Outcome(verdict, f"ours: slower to the losses {ours or 'of none'} in {len(a)} seeds; {why}")
+
+
+def smoother(e: Evidence, run: str, than_run: str) -> Outcome:
+    """The training loss of `run` changes more evenly than that of `than_run` at each of the rates of the schedule.
+
+    The standard deviation of the changes from epoch to epoch in logged.WINDOWS, paired over our seeds where they are
+    there, else by the authors' log (F of variances); Holm over the windows, and the worst of them decides.
+    """
+    log = log_losses()
+    theirs = [[logged.roughness(log[o], *window) for o in ("adamw", "sgd")] for window in logged.WINDOWS]
+    p = [logged.rougher(a, b, last - first + 1) for (a, b), (first, last) in zip(theirs, logged.WINDOWS)]
+    means, source, against = theirs, "in the authors' log", CONTRADICTED
+    try:
+        groups = e.gather(run, than_run)
+        curves = [e.curves(group, "train_loss") for group in groups]
+        each = [[np.array([logged.roughness(x, *w) for x in own]) for own in curves] for w in logged.WINDOWS]
+        p, means = [paired_test(a, b).p for a, b in each], [[a.mean(), b.mean()] for a, b in each]
+        source, against = f"in {len(groups[0])} seeds of ours", NOT_REPRODUCED
+    except Unjudged:
+        pass
+    verdicts, said = [], []
+    for (a, b), q, (first, last) in zip(means, holm(p), logged.WINDOWS):
+        verdicts.append(INCONCLUSIVE if q >= forms.ALPHA else REPRODUCED if a < b else against)
+        said.append(f"epochs {first} to {last}: AdamW {a:.2g}, SGD {b:.2g} (p = {q:.2g})")
+    why = f"change of the loss from epoch to epoch, {source}, {'; '.join(said)}"
+    return Outcome(min(verdicts, key=forms.WORST_FIRST.index), why, None, [float(a / b) for a, b in means])
+
+
+def _capped(losses: np.ndarray, level: float) -> float:
+    """The epoch that reaches `level`; the one after the last where none does."""
+    return min(epochs_to(-losses, -level), len(losses) + 1)
