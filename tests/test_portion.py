@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.training import ceilings
 from secondlook.experiments import Execution, portion
 from secondlook.experiments.portion import ORDER, checkpoint_bytes, fitting, units
 from secondlook.record import Record, Records, save
 from secondlook.reports import names, read
+from secondlook.training import ceilings
 from secondlook.training.checkpoint import Stopped
 
 LENET = (("first", "alexnet/as_coded/lenet-*"),)

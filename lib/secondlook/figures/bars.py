@@ -47,7 +47,7 @@ def comparison(
     means(figure, np.arange(len(labels)), found, "%{text}", text=texts)
     if published is not None:
         line_at(figure, number_of(published), (-0.5, len(labels) - 0.5), f"published, {printed(published)}", PUBLISHED)
-    figure.update_xaxes(title=words(metric), tickformat=".0%")
+    figure.update_xaxes(title=words(metric), tickformat=".2~%")
     label_rows(figure, labels)
     best, (top, _) = max(enumerate(found), key=lambda pair: pair[1][0])
     title = f"{sentence(labels[best])} reaches the highest {words(metric)}, {percent(top)}"

@@ -38,8 +38,8 @@ def calibration(groups: dict[str, list[Record]], id: str = "calibration") -> go.
         shown = {"whole square": [0, 1], "where the images are": [0, round(top + 0.06, 2)]}
         buttons = [(text, {}, {"xaxis.range": r, "yaxis.range": r}) for text, r in shown.items()]
         figure.update_layout(updatemenus=[menu(buttons)])
-    figure.update_xaxes(title="confidence in the answer", range=[0, 1], tickformat=".0%")
-    figure.update_yaxes(title="share of right answers", range=[0, 1], tickformat=".0%")
+    figure.update_xaxes(title="confidence in the answer", range=[0, 1], tickformat=".2~%")
+    figure.update_yaxes(title="share of right answers", range=[0, 1], tickformat=".2~%")
     title = _finding(found)
     alt = f"Reliability diagram, accuracy against confidence, of {joined(found)}. {title}."
     return finish(figure, id, title, alt, caption(chosen.values()), 460)

@@ -81,7 +81,7 @@ def top_confusions(records: Record | list[Record], count: int = 10, id: str = "t
                marker_color=MEASURED, error_x={"array": np.array([h for _, h in found]), "thickness": 1.5},
                hovertemplate="%{y}: %{x:.1%} of its images<extra></extra>")
     )  # fmt: skip
-    figure.update_xaxes(title="share of the label's images", tickformat=".0%")
+    figure.update_xaxes(title="share of the label's images", tickformat=".2~%")
     figure.update_yaxes(autorange="reversed")
     title = sentence(_mistake(mean, names))
     alt = f"Bar chart of the {len(pairs)} most frequent mistakes, label → prediction. {title}."

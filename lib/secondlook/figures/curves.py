@@ -25,8 +25,8 @@ def loss_curves(records: list[Record], id: str = "loss-curves") -> go.Figure:
     figure, owners = go.Figure(), []
     for view in (0, 1):
         for k, (name, values) in enumerate(series.items()):
-            owners += _band(figure, name, (x, values + view * penalty), k, visible=view == 0, owner=view)
-    owners += _band(figure, "penalty alone", (x, penalty), 2, visible=False, owner=1)
+            owners += band(figure, name, (x, values + view * penalty), k, visible=view == 0, owner=view)
+    owners += band(figure, "penalty alone", (x, penalty), 2, visible=False, owner=1)
     rule = records[0].recipe.settings.loss.replace("_", "–").title()
     buttons = [
         (f"{what}{', logarithmic' if kind == 'log' else ''}", {"visible": [o == view for o in owners]},
@@ -36,7 +36,7 @@ def loss_curves(records: list[Record], id: str = "loss-curves") -> go.Figure:
     figure.update_layout(
         updatemenus=[menu(buttons)], yaxis_title=f"{rule} loss", xaxis_title="iteration", hovermode="x"
     )
-    title = _fall(x, _mean(series["validation"]), records)
+    title = _fall(x, mean_curve(series["validation"]), records)
     alt = f"Line chart of training and validation loss against iteration, 0 to {x[-1]:,.0f}. {title}."
     return finish(figure, id, title, alt, caption(records, records[0].recipe.run), 440)
 
@@ -51,8 +51,8 @@ def learning_curves(groups: dict[str, list[Record]], metric: str = "validation_a
     figure, ends = go.Figure(), {}
     for k, (label, records) in enumerate(groups.items()):
         positions, values = history(list(records), metric, x)
-        _band(figure, label, (positions, values), k)
-        mean = _mean(values)
+        band(figure, label, (positions, values), k)
+        mean = mean_curve(values)
         ends[label] = mean[np.isfinite(mean)][-1] if np.isfinite(mean).any() else np.nan
     finite = {k: v for k, v in ends.items() if np.isfinite(v)}
     order = sorted(finite, key=finite.get, reverse=not lowest)
@@ -85,7 +85,7 @@ def history(records: list[Record], name: str, x: str = "iteration") -> Curves:
     return np.asarray(max((r.history[x] for r in records), key=len), float), values
 
 
-def _band(figure: go.Figure, name: str, curves: Curves, k: int, visible=True, owner: int = 0) -> list[int]:
+def band(figure: go.Figure, name: str, curves: Curves, k: int, visible=True, owner: int = 0) -> list[int]:
     """Adds the mean, and for several seeds their range; returns the owner once for each trace added."""
     x, values = curves
     colour = CLASS_COLOURS[k % len(CLASS_COLOURS)]
@@ -97,13 +97,13 @@ def _band(figure: go.Figure, name: str, curves: Curves, k: int, visible=True, ow
         outline = np.r_[high[there], low[there][::-1]]
         figure.add_scatter(x=np.r_[x[there], x[there][::-1]], y=outline, fill="toself", fillcolor=faded(colour),
                            line_width=0, mode="lines", showlegend=False, **common)  # fmt: skip
-    figure.add_scatter(x=x, y=_mean(values), name=name, mode="lines", visible=visible, legendgroup=name,
+    figure.add_scatter(x=x, y=mean_curve(values), name=name, mode="lines", visible=visible, legendgroup=name,
                        line={"color": colour, "dash": DASHES[k % len(DASHES)], "width": 2},
                        hovertemplate=f"{name} %{{y:.4g}}<extra></extra>")  # fmt: skip
     return [owner] * (len(figure.data) - before)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
+def mean_curve(values: np.ndarray) -> np.ndarray:
     return _quietly(np.nanmean, values)
 
 

@@ -37,7 +37,7 @@ def deletion_insertion(groups: dict[str, Record], id: str = "deletion-insertion"
     shares = [f"share of the image {'taken away' if k % 2 == 0 else 'put back'}" for k in range(len(labels))]
     layouts = [{"xaxis.title.text": text} for text in shares]
     figure.update_layout(updatemenus=[views(owners, labels, layouts)], yaxis_title="probability of the predicted class")
-    figure.update_xaxes(title=shares[0], tickformat=".0%")
+    figure.update_xaxes(title=shares[0], tickformat=".2~%")
     figure.update_yaxes(rangemode="tozero")
     said = joined(_better(label, record) for label, record in groups.items())
     title = f"With Grad-CAM's hottest places taken first, {said}"
@@ -65,7 +65,7 @@ def random_weights(groups: dict[str, Record], id: str = "random-weights") -> go.
                            marker_symbol=SYMBOLS[k],
                            hovertemplate=f"{label}, %{{text}}: %{{y:.2f}}<extra></extra>")  # fmt: skip
         told.append(f"{alike[-1]:.2f} in {label}")
-    figure.update_xaxes(title="share of the layers made random", tickformat=".0%")
+    figure.update_xaxes(title="share of the layers made random", tickformat=".2~%")
     figure.update_yaxes(title="correlation with the trained map", range=[-0.2, 1.05])
     title = f"With every layer random the maps keep a correlation of {joined(told)} with the trained net's"
     alt = f"Line chart of the correlation of heat maps while weights become random, for {joined(groups)}. {title}."
@@ -90,7 +90,7 @@ def shuffled_parts(groups: dict[str, list[Record]], id: str = "shuffled-parts") 
         ends[label] = [m for m, _ in found]
     figure.update_traces(hovertemplate="%{y:.1%}<extra>%{fullData.name}</extra>")
     figure.update_xaxes(tickvals=list(range(len(SHUFFLED))), ticktext=list(SHUFFLED.values()), showgrid=False)
-    figure.update_yaxes(title="accuracy", tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(title="accuracy", tickformat=".2~%", rangemode="tozero")
     said = [f"{label} loses {100 * (p - b):.1f} points without its border and {100 * (p - c):.1f} without its centre"
             for label, (p, b, c) in ends.items()]  # fmt: skip
     title = sentence("; ".join(said))

@@ -58,7 +58,7 @@ def combinations(
     names = [words(m) for m in metrics]
     menus = [views(owners, names, [{"xaxis.title.text": name} for name in names])]
     figure.update_layout(updatemenus=menus, xaxis_title=names[0])
-    figure.update_xaxes(tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(tickformat=".2~%", rangemode="tozero")
     ticks = [f"{run}<br><sub>{settings(records[0], brief=True)}</sub>" for run, records in records_by_run.items()]
     label_rows(figure, ticks)
     title = _finding(records_by_run, metrics[0], winner)

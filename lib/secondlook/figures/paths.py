@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.figures.curves import _mean, history
+from secondlook.figures.curves import history, mean_curve
 from secondlook.figures.marks import label_rows, means
 from secondlook.figures.template import CLASS_COLOURS, DASHES, MEASURED, PUBLISHED, SYMBOLS, finish, slider
 from secondlook.figures.values import caption, counted, digits, flat, joined, mean_interval, percent, sentence, words
@@ -22,7 +22,7 @@ def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[flo
     """
     everything, figure, paths = flat(groups, "paths of loss and accuracy"), go.Figure(), {}
     for k, (label, records) in enumerate(groups.items()):
-        loss, accuracy = (_mean(history(records, name, name)[1]) for name in ("train_loss", metric))
+        loss, accuracy = (mean_curve(history(records, name, name)[1]) for name in ("train_loss", metric))
         paths[label] = loss, accuracy
         figure.add_scatter(x=loss, y=accuracy, name=label, mode="lines", customdata=np.arange(1, len(loss) + 1),
                            line={"color": CLASS_COLOURS[k % 10], "dash": DASHES[k % 3], "width": 2},
@@ -38,7 +38,7 @@ def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[flo
     control = {**slider([str(e) for e in epochs], moments, "epoch "), "pad": {"t": 48}}
     figure.update_layout(sliders=[control], annotations=_marks(paths, last))
     figure.update_xaxes(title="training loss (falls to the left)")
-    figure.update_yaxes(title=words(metric), tickformat=".0%")
+    figure.update_yaxes(title=words(metric), tickformat=".2~%")
     title = _finding(paths, metric)
     alt = f"Paths of training in the plane of training loss and {words(metric)} for {joined(groups)}. {title}."
     return finish(figure, id, title, alt, caption(everything), 500)

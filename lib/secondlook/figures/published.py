@@ -105,7 +105,7 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
     for k, p in enumerate(texts):
         figure.add_shape(type="line", x0=p.value, x1=p.value, y0=k - 0.26, y1=k + 0.44,
                          line={"color": PUBLISHED, "width": 1, "dash": "dot"})  # fmt: skip
-    figure.update_xaxes(title="accuracy", tickformat=".0%")
+    figure.update_xaxes(title="accuracy", tickformat=".2~%")
     label_rows(figure, ["<br>".join(textwrap.wrap(p.says or p.id, 20)) for p in texts], showgrid=False)
     title = _finding(found, labels)
     alt = f"Dot plot of {joined(p.text for p in texts)} as published, and intervals of {joined(labels)}. {title}."
@@ -135,7 +135,7 @@ def small_test_draws(records: Record | list[Record], published: Published | floa
                               hovertemplate="%{x:.1%}: %{y} draws<extra></extra>"))  # fmt: skip
     span, whole = (0, heights.max() * 1.05), float(right.mean())
     line_at(figure, whole, span, f"all {len(right):,} images, {percent(whole)}", CLASS_COLOURS[1], "solid")
-    figure.update_xaxes(title=f"accuracy on {size:,} test images", tickformat=".0%")
+    figure.update_xaxes(title=f"accuracy on {size:,} test images", tickformat=".2~%")
     figure.update_yaxes(title="draws")
     low, high = np.quantile(small, [0.025, 0.975])
     title = f"{size:,} images say {percent(low)} to {percent(high)} where all {len(right):,} say {percent(whole)}"

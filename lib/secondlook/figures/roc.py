@@ -33,8 +33,8 @@ def roc(records: Record | list[Record], id: str = "roc") -> go.Figure:
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": QUIET, "dash": "dot", "width": 1},
                        name="chance 0.5", hoverinfo="skip")  # fmt: skip
     figure.update_layout(updatemenus=[menu([("whole curve", {}, WHOLE), ("upper left corner, enlarged", {}, CORNER)])])
-    figure.update_xaxes(title="false positive rate", range=[0, 1], tickformat=".0%")
-    figure.update_yaxes(title="true positive rate", range=[0, 1], tickformat=".0%")
+    figure.update_xaxes(title="false positive rate", range=[0, 1], tickformat=".2~%")
+    figure.update_yaxes(title="true positive rate", range=[0, 1], tickformat=".2~%")
     best, worst = order[0], order[-1]
     mean = np.mean([a.value for a in areas])
     title = f"{sentence(names[best])} is told from the rest best (AUC {areas[best].value:.3f}), "

@@ -35,7 +35,7 @@ def schedules(tables: Mapping[str, dict], logs: Mapping[str, Curves], name: str,
                            hovertemplate=f"{label} %{{y:.2%}}<extra></extra>")  # fmt: skip
     figure.update_yaxes(title="share of the first rate", type="log", exponentformat="power", row=1, col=1,
                         range=[np.log10(LOWEST), 0.5], dtick=4)  # fmt: skip
-    figure.update_yaxes(title="test accuracy", tickformat=".0%", row=2, col=1)
+    figure.update_yaxes(title="test accuracy", tickformat=".2~%", row=2, col=1)
     figure.update_xaxes(title="epoch", row=2, col=1)
     figure.update_layout(hovermode="x")
     title = _finding(found[name], logs)

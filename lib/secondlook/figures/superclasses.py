@@ -83,8 +83,8 @@ def superclass_roc(records: Record | list[Record], id: str = "superclass-roc") -
         _curve(figure, f"{NAMES[g]} {mean[g]:.3f}", found[np.equal(MEMBER, g)].mean(0), look, k is not None)
     _curve(figure, f"all 100 classes {area.mean():.3f}", found.mean(0), {"color": CLASS_COLOURS[8], "width": 4}, True)
     figure.update_layout(updatemenus=[menu([("whole curve", {}, WHOLE), ("upper left corner, enlarged", {}, CORNER)])])
-    figure.update_xaxes(title="false positive rate", range=[0, 1], tickformat=".0%")
-    figure.update_yaxes(title="true positive rate, mean of the classes", range=[0, 1], tickformat=".0%")
+    figure.update_xaxes(title="false positive rate", range=[0, 1], tickformat=".2~%")
+    figure.update_yaxes(title="true positive rate, mean of the classes", range=[0, 1], tickformat=".2~%")
     title = f"{sentence(NAMES[order[0]])} are told from the rest best (mean AUC {mean[order[0]]:.3f}), "
     title += f"{NAMES[order[-1]]} worst ({mean[order[-1]]:.3f}); over all 100 classes it is {area.mean():.3f}"
     alt = f"Mean ROC curves of the superclasses {joined(NAMES[g] for g in named)} and of all classes. {title}."
@@ -112,7 +112,7 @@ def hardest_classes(records: Record | list[Record], count: int = 10, id: str = "
     means(figure, np.arange(len(shown)), rows[:, :2], "%{text}", text=texts)
     figure.data[0].error_x.update(symmetric=False, array=rows[:, 2] - rows[:, 0], arrayminus=rows[:, 0] - rows[:, 1])
     label_rows(figure, [names[c].replace("_", " ") for c in shown], tickfont_size=11)
-    figure.update_xaxes(title="share recognised", tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(title="share recognised", tickformat=".2~%", rangemode="tozero")
     figure.update_layout(showlegend=False)
     mean = recalls.mean(0)
     none = int(np.sum(mean == 0))

@@ -46,7 +46,7 @@ def sweep(
     places = sorted({v for own in groups.values() for v in own})
     if len(places) <= FEW:
         figure.update_xaxes(tickvals=places, ticktext=[short(v) for v in places], minor={"showgrid": False})
-    figure.update_yaxes(title=words(metric), tickformat=".0%" if share else None)
+    figure.update_yaxes(title=words(metric), tickformat=".2~%" if share else None)
     best, at, label = (min if lowest else max)(points)
     title = f"The {'lowest' if lowest else 'highest'} {words(metric)}, {said(best)}, is at {name} {short(at)}"
     title += f" with {label}" if len(groups) > 1 else ""

@@ -1,12 +1,13 @@
 """Tables and notices: HTML that a screen reader can follow, and plain text where there is no page."""
 
 import html
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from secondlook.figures.published import Row, compare
-from secondlook.figures.values import VARIANT_WORDS, caption, flat, percent
+from secondlook.figures.published import Comparison, Row, compare
+from secondlook.figures.values import VARIANT_WORDS, caption, counted, flat, percent
 from secondlook.recipe import nearest
 from secondlook.reports import VERDICTS, Plan, Report
 
@@ -116,7 +117,7 @@ def published_table(report: Report, rows: list[Row] | None = None) -> Table:
         (
             c.published.id,
             c.label,
-        ): f"{percent(c.mean)} ± {percent(c.half)}, {'fits' if c.consistent else 'does not fit'}"
+        ): _measured(c)
         for c in found
     }
     told = []
@@ -125,6 +126,12 @@ def published_table(report: Report, rows: list[Row] | None = None) -> Table:
         told.append((p.says or id_, p.text, *(cells.get((id_, label), "") for label in labels)))
     heads = ("number", "published", *(VARIANT_WORDS.get(label, label) for label in labels))
     return Table(heads, tuple(told), f"Published and measured: {caption(everything)}")
+
+
+def _measured(c: Comparison) -> str:
+    if not math.isfinite(c.half):
+        return f"{percent(c.mean)}, {counted(c.seeds, 'seed')}" if math.isfinite(c.mean) else "no finite number"
+    return f"{percent(c.mean)} ± {percent(c.half)}, {'fits' if c.consistent else 'does not fit'}"
 
 
 def missing_table(

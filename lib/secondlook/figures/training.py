@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.figures.curves import _band, _mean, history
+from secondlook.figures.curves import band, history, mean_curve
 from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, finish, views
 from secondlook.figures.values import caption, counted, digits, flat, joined, percent, sentence, words
 from secondlook.record import Record
@@ -72,7 +72,7 @@ def _logged(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ours(figure: go.Figure, label: str, curves, k: int, metric: str, view: int) -> list[int]:
-    added = _band(figure, label, curves, k, owner=view)
+    added = band(figure, label, curves, k, owner=view)
     few = len(curves[0]) <= FEW
     figure.data[-1].update(mode="lines+markers" if few else "lines", marker={"symbol": SYMBOLS[k % 10], "size": 6},
                            line_dash="solid" if few else DASHES[k % 2],
@@ -108,7 +108,7 @@ def _finding(metric: str, own: dict, logged: dict) -> str:
     said = percent if _is_share(metric) else digits
     ends = {}
     for label, (x, values) in own.items():
-        mean = _mean(values)
+        mean = mean_curve(values)
         if np.isfinite(mean).any():
             ends[label] = (mean[np.isfinite(mean)][-1], round(x[np.isfinite(mean)][-1]))
     if not ends:
@@ -130,7 +130,7 @@ def _finding(metric: str, own: dict, logged: dict) -> str:
 def _gap(ours, curve) -> float | None:
     """The distance between our mean and the log at the last epoch that both have."""
     (x, values), (at, logged) = ours, curve
-    mean = _mean(values)
+    mean = mean_curve(values)
     x, mean = x[np.isfinite(mean)], mean[np.isfinite(mean)]
     if not len(x) or not len(at) or min(x[-1], at[-1]) < max(x[0], at[0]):
         return None

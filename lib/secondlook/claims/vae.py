@@ -1,0 +1,172 @@
+"""What the forms cannot say of the CNNs and the VAE: counts behind percentages, epochs to a level, sides of a plane.
+
+Some claims need no run: what the report or its stored outputs print settles them by arithmetic.
+"""
+
+import numpy as np
+from scipy.stats import fisher_exact
+
+from secondlook.claims import forms
+from secondlook.claims.evidence import Evidence
+from secondlook.claims.forms import CONTRADICTED, DIRECTION, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome
+from secondlook.evaluation.statistics import holm
+
+UNTESTABLE = "not testable as stated"
+
+
+def alike(e: Evidence, heads: list, nets: list, images: int) -> Outcome:
+    """Printed accuracies of `heads` are similar to those of `nets`: as errors in so many test images, by arithmetic.
+
+    A pair is alike where Fisher's exact test cannot tell its errors apart (Holm over the pairs). All pairs alike bear
+    the claim out; where most are told apart the printed numbers contradict it.
+    """
+    errors = {name: round((1 - e.published(name).value) * images) for name in (*heads, *nets)}
+    pairs = [(errors[head], errors[net]) for head in heads for net in nets]
+    tests = [fisher_exact([[a, images - a], [b, images - b]]).pvalue for a, b in pairs]
+    apart = int(np.sum(holm(tests) < forms.ALPHA))
+    verdict = REPRODUCED if not apart else CONTRADICTED if 2 * apart > len(pairs) else INCONCLUSIVE
+    said = [" and ".join(str(errors[name]) for name in names) for names in (heads, nets)]
+    gap = max(abs(a - b) for a, b in pairs) / images
+    why = (
+        f"of {images:,} test images the VAE's heads miss {said[0]}, the CNNs {said[1]}: {apart} of {len(pairs)} pairs "
+        f"differ by more than chance (Fisher, Holm), though by at most {100 * gap:.1f} points"
+    )
+    return Outcome(verdict, why, [e.published(n).value for n in heads], [e.published(n).value for n in nets])
+
+
+def smaller(e: Evidence, small: int, large: dict) -> Outcome:
+    """A net of `small` parameters has fewer than each net of `large` (name → parameters); counts, no run."""
+    least = min(large, key=large.get)
+    verdict = REPRODUCED if small < large[least] else CONTRADICTED
+    times = large[least] / small
+    why = f"{small:,} parameters against {large[least]:,} of {least}, the smallest of the others: {times:.2g} times"
+    return Outcome(verdict, why, large[least], small)
+
+
+def trade_off(e: Evidence, model: str, others: list, sets: list) -> Outcome:
+    """`model` has a smaller sum of printed estimation and approximation error than each of `others`, in every set.
+
+    The numbers are published ones called SET_ee_MODEL and SET_ae_MODEL. Contradicted where it has the largest sum in
+    every set.
+    """
+    sums = {s: {m: sum(e.published(f"{s}_{kind}_{m}").value for kind in ("ee", "ae")) for m in (model, *others)}
+            for s in sets}  # fmt: skip
+    best, worst = ([(min, max)[k](found, key=found.get) == model for found in sums.values()] for k in (0, 1))
+    verdict = REPRODUCED if all(best) else CONTRADICTED if all(worst) else INCONCLUSIVE
+    said = [
+        f"{s}: {found[model]:.3f} against {min(v for m, v in found.items() if m != model):.3f} to "
+        f"{max(v for m, v in found.items() if m != model):.3f}" for s, found in sums.items()
+    ]  # fmt: skip
+    return Outcome(verdict, f"sum of the two errors, {'; '.join(said)}", None, [f[model] for f in sums.values()])
+
+
+def rises(e: Evidence, numbers: list) -> Outcome:
+    """Published `numbers`, listed from the smallest model to the largest, rise from each to the next."""
+    values = [e.published(name).value for name in numbers]
+    steps = np.sign(np.diff(values))
+    verdict = REPRODUCED if (steps > 0).all() else CONTRADICTED if (steps < 0).all() else INCONCLUSIVE
+    why = f"from the smallest model to the largest: {', '.join(f'{v:g}' for v in values)}"
+    return Outcome(verdict, why, None, values)
+
+
+def easier(e: Evidence, seconds: list, faster_than: list, accuracy: list, steadier_than: list) -> Outcome:
+    """Easier to train, by the report's own numbers: fewer printed seconds, and no greater change with the rate.
+
+    `seconds` and each entry of `faster_than` are published numbers of the same settings; `accuracy` and each entry of
+    `steadier_than` are the accuracies at one rate and at another. Where the two disagree, easier needs a measure.
+    """
+    own = [e.published(name).value for name in seconds]
+    quick = all(a < e.published(b).value for names in faster_than for a, b in zip(own, names, strict=True))
+    change = [abs(e.published(a).value - e.published(b).value) for a, b in (accuracy, *steadier_than)]
+    steady = change[0] <= max(change[1:])
+    verdict = {2: REPRODUCED, 1: UNTESTABLE, 0: CONTRADICTED}[quick + steady]
+    why = (
+        f"{'fewer' if quick else 'not fewer'} seconds than each CNN in Table 2; from rate 1e-3 to 1e-5 its accuracy "
+        f"changes by {100 * change[0]:.1f} points, that of a CNN by at most {100 * max(change[1:]):.1f}"
+    )
+    return Outcome(verdict, why, None, change)
+
+
+def sooner(e: Evidence, p, runs: list, level: float) -> Outcome:
+    """`runs` are listed from the one that needs most epochs to a training accuracy of `level` to the one that needs
+    least; a seed that never gets there counts as one epoch more than were trained."""
+    groups = e.gather(*runs)
+    needed = {}
+    for run, records in zip(runs, groups):
+        curves = e.curves(records, "train_accuracy")
+        needed[run] = np.array([np.argmax(np.r_[curve, np.inf] >= level) + 1.0 for curve in curves])
+    return forms.order(needed, p)
+
+
+def fits_alike(e: Evidence, runs: list, most: float) -> Outcome:
+    """In each of `runs` test accuracy ends less than `most` below training accuracy: no overfitting to speak of."""
+    found = {}
+    for run, records in zip(runs, e.gather(*runs)):
+        found[run] = most - (e.numbers(records, "train_accuracy") - e.numbers(records, "test_accuracy"))
+    return forms.count(found, len(found))
+
+
+def explodes(e: Evidence, clean: str, noisy: str) -> Outcome:
+    """The squared error of reconstructions is larger under noise, and most of it is noise that nobody can predict:
+    σ² for each pixel."""
+    calm, wild = (e.numbers(records, "train_reconstruction") for records in e.gather(clean, noisy))
+    data = e.recipes(noisy)[0].data
+    floor = data.noise_std**2 * data.image_size**2
+    outcome = forms.count({"larger under noise": wild - calm, "mostly noise": floor - wild / 2}, 2)
+    why = (
+        f"{outcome.why}; an image costs {calm.mean():,.0f} clean and {wild.mean():,.0f} noisy, of which σ² on "
+        f"{data.image_size**2:,} pixels is {floor:,.0f}"
+    )
+    return Outcome(outcome.verdict, why, None, [float(calm.mean()), float(wild.mean())])
+
+
+def separate(e: Evidence, clean: str, noisy: str, well: float, close: float) -> Outcome:
+    """Zeros and ones are apart in the clean latent and merged in the noisy one.
+
+    Apart: a linear probe on the means is right in more than `well`. Merged: it gains less than `close` over always
+    giving the commoner answer. And the silhouette of the true classes is larger on clean images.
+    """
+    groups = e.gather(clean, noisy)
+    probe = [e.numbers(records, "probe_accuracy") for records in groups]
+    silhouette = [e.numbers(records, "silhouette") for records in groups]
+    gain = probe[1] - e.numbers(groups[1], "majority_accuracy")
+    outcome = forms.count({"apart on clean images": probe[0] - well, "merged on noisy ones": close - gain,
+                           "larger silhouette on clean images": silhouette[0] - silhouette[1]}, 3)  # fmt: skip
+    why = (
+        f"{outcome.why}; a linear probe reaches {probe[0].mean():.3f} clean and {probe[1].mean():.3f} noisy, "
+        f"{gain.mean():+.3f} over the commoner answer"
+    )
+    return Outcome(outcome.verdict, why, outcome.published, [float(v.mean()) for v in (*probe, *silhouette)])
+
+
+def between(e: Evidence, run: str) -> Outcome:
+    """The mean latents of the two classes lie on opposite sides of the hyperplane that the public code draws, that of
+    the head's first output alone; reproduced in all seeds, in most the direction is."""
+    (records,) = e.gather(run)
+    apart = {k: e.numbers(records, k).prod(1) < 0 for k in ("row_distances", "class_distances")}
+    held, seeds = int(apart["row_distances"].sum()), len(records)
+    verdict = REPRODUCED if held == seeds else DIRECTION if 2 * held > seeds else NOT_REPRODUCED
+    why = (
+        f"the plane of the first output separates the classes' means in {held} of {seeds} seeds, the plane that "
+        f"decides, between the two outputs, in {int(apart['class_distances'].sum())}"
+    )
+    return Outcome(verdict, why, seeds, held)
+
+
+def probably(e: Evidence, clean: list, noisy: list) -> Outcome:
+    """A convolutional encoder is more accurate, more robust to noise, slower and more prone to overfit than an MLP:
+    four paired tests. `clean` and `noisy` are each [run, variant] of the convolutional VAE and of the MLP."""
+    conv, mlp, conv_noisy, mlp_noisy = e.gather(*map(tuple, (*clean, *noisy)))
+
+    def gap(records) -> np.ndarray:
+        return e.numbers(records, "svm_train_accuracy") - e.numbers(records, "svm_accuracy")
+
+    return forms.count(
+        {
+            "more accurate": e.numbers(conv, "svm_accuracy") - e.numbers(mlp, "svm_accuracy"),
+            "more robust": e.numbers(conv_noisy, "svm_accuracy") - e.numbers(mlp_noisy, "svm_accuracy"),
+            "slower": e.numbers(conv, "train_seconds") - e.numbers(mlp, "train_seconds"),
+            "more prone to overfit": gap(conv) - gap(mlp),
+        },
+        4,
+    )

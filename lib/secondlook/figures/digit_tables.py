@@ -1,0 +1,90 @@
+"""Tables on zeros and ones: accuracies as counts of errors, paired errors, costs, the simplest baseline."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from secondlook.evaluation.statistics import mcnemar, wilson
+from secondlook.figures.tables import Notice, Table, notice
+from secondlook.figures.values import counted, mean_interval, numbers, percent
+from secondlook.record import Record
+from secondlook.reports import Report
+
+
+def accuracies(report: Report, rows: Mapping[str, tuple[str, str, list[Record]]], images: int,
+               heading: str) -> Table:  # fmt: skip
+    """A table of accuracies: printed, as errors of `images` with Wilson's interval, and measured over seeds.
+
+    `rows` maps a label to (published id, metric, records); without records the measured cells are empty.
+    """
+    told = []
+    for label, (id_, metric, records) in rows.items():
+        printed = report.published[id_]
+        errors = round((1 - printed.value) * images)
+        low, high = wilson(images - errors, images)
+        ours = ""
+        if records:
+            mean, half = mean_interval(numbers(records, metric))
+            ours = percent(mean, 2) + (f" ± {percent(half, 2)}" if len(records) > 1 else "")
+        note = "" if not records else f"{counted(len(records), 'seed')}, {records[0].recipe.profile}"
+        told.append((label, printed.text, errors, f"{percent(low, 2)} to {percent(high, 2)}", ours, note))
+    heads = ("model", "printed", f"errors of {images:,}", "95 % interval (Wilson)", "measured", "from")
+    return Table(heads, tuple(told), heading)
+
+
+def paired_errors(pairs: Mapping[str, tuple[Record, str]], heading: str) -> Table:
+    """Each model against the first on the same test images: errors that only one of the two makes, McNemar's p.
+
+    `pairs` maps a label to (record, name of its predictions). Records on other test images are left out.
+    """
+    (first, (base, name)), *others = pairs.items()
+    labels = np.asarray(base.arrays["labels"])
+    right = np.asarray(base.arrays[name]) == labels
+    told = [(first, int((~right).sum()), "", "", "")]
+    for label, (record, own) in others:
+        if np.array_equal(record.arrays["labels"], labels):
+            test = mcnemar(right, np.asarray(record.arrays[own]) == labels)
+            wrong = int((np.asarray(record.arrays[own]) != labels).sum())
+            told.append((label, wrong, test.only_b, test.only_a, f"{test.p:.2g}"))
+    heads = ("model", f"errors of {len(labels):,}", f"only {first} misses", "only this one misses", "p (McNemar)")
+    return Table(heads, tuple(told), heading)
+
+
+def costs(report: Report, rows: Mapping[str, tuple[str, list[Record]]], heading: str) -> Table:
+    """Seconds as printed beside what was measured: parameters, multiply-adds of an image, seconds and the device.
+
+    `rows` maps a label to (published id, records); without records the measured cells are empty.
+    """
+    told = []
+    for label, (id_, records) in rows.items():
+        cells = [""] * 4
+        if records:
+            first = records[0]
+            seconds = mean_interval(numbers(records, "train_seconds"))[0]
+            cells = [f"{first.metrics['parameters']:,}", f"{first.metrics['macs'] / 1e6:,.1f}", f"{seconds:,.0f}",
+                     f"{first.provenance.get('device', '')}, {first.recipe.profile}"]  # fmt: skip
+        told.append((label, report.published[id_].text, *cells))
+    heads = ("model", "seconds, printed", "parameters", "million multiply-adds", "seconds, measured", "on")
+    return Table(heads, tuple(told), heading)
+
+
+def pixel_baseline(images, classes: tuple[int, int] = (0, 1)) -> Table | Notice:
+    """Logistic regression on the pixels of two digits, fitted here: its errors of the official test images.
+
+    `images` is the data set, or None, for which a notice names the command. Takes a few seconds.
+    """
+    if images is None:
+        return notice("The images of MNIST are not here. Fetch them with `secondlook data fetch mnist`.")
+    from sklearn.linear_model import LogisticRegression
+
+    parts = []
+    for x, y in ((images.x_train, images.y_train), (images.x_test, images.y_test)):
+        own = np.isin(y, classes)
+        parts.append((x[own].reshape(int(own.sum()), -1).astype(np.float32) / 255, np.asarray(y)[own]))
+    fitted = LogisticRegression(C=0.1, max_iter=200).fit(*parts[0])
+    wrong, count = int(np.sum(fitted.predict(parts[1][0]) != parts[1][1])), len(parts[1][1])
+    low, high = wilson(count - wrong, count)
+    share = (percent(1 - wrong / count, 2), f"{percent(low, 2)} to {percent(high, 2)}")
+    row = ("logistic regression on pixels", wrong, *share)
+    heads = ("model", f"errors of {count:,}", "accuracy", "95 % interval (Wilson)")
+    return Table(heads, (row,), f"The simplest baseline, fitted on this page: {images.title}")

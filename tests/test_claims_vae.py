@@ -1,0 +1,245 @@
+"""Every claim on CNNs and a VAE: made-up records, or printed numbers, that bear it out and that do not."""
+
+import numpy as np
+import pytest
+
+from secondlook import reports
+from secondlook.claims.judge import judge
+from secondlook.record import Record, Records, save
+
+CNNS = ("vgg", "resnet", "unet", "unet_pretrained")
+RUNS = {
+    "as_coded": ["vae-clean", "vae-noisy", "vae-transfer", *(f"{n}-noisy" for n in CNNS),
+                 *(f"{n}-clean" for n in CNNS[:3])],
+    "corrected": ["vae-clean", "vae-noisy"],
+    "further": ["conv-clean", "conv-noisy-before_normalisation", "ten", "few-10", "curve-10-0.0625", "curve-10-0.25",
+                "curve-10-1"],
+}  # fmt: skip
+NEEDS = {
+    "E3": ["vae-noisy"], "E4": ["vae-transfer", "vae-noisy"], "E5": ["conv-noisy-before_normalisation", "vae-noisy"],
+    "E7": ["vae-clean"], "E8": ["unet-clean", "vgg-clean"], "E9": ["unet-noisy", "vgg-noisy"],
+    "E10": ["resnet-noisy"], "E11": ["unet_pretrained-noisy"], "E12": ["vae-clean", "vae-noisy"],
+    "E14": ["vae-clean", "vae-noisy"], "E15": ["vae-clean"], "E16": ["vae-clean"], "E17": ["vae-clean"],
+    "E18": ["curve-10-0.25"], "E24": ["ten", "few-10"], "E25": ["conv-clean", "vae-clean"],
+}  # fmt: skip
+PRINTED = {"E1", "E2", "E6", "E19", "E20", "E23"}  # settled by the report's own numbers
+TEXT = {"E13", "E21", "E22"}
+# accuracy under noise, training seconds, epochs to 95 % of the training images
+ORDER = {"vgg": (0.936, 60, 8), "resnet": (0.969, 70, 6), "unet": (0.975, 110, 4), "unet_pretrained": (0.985, 120, 3)}
+HEAD = {("vae-clean", "as_coded"): 0.6, ("vae-noisy", "as_coded"): 0.5106, ("vae-transfer", "as_coded"): 0.6590,
+        ("vae-clean", "corrected"): 0.99, ("vae-noisy", "corrected"): 0.55, ("conv-clean", "further"): 0.998,
+        ("conv-noisy-before_normalisation", "further"): 0.97, ("ten", "further"): 0.9}  # fmt: skip
+APPROXIMATION = {"0.0625": 0.05, "0.25": 0.03, "1": 0.01}
+
+
+def noise(seed, size, salt=0):
+    return size * np.random.default_rng([seed, salt]).normal()
+
+
+def made_up(recipe):
+    """Metrics and history of a record under which every claim that needs a run is reproduced."""
+    seed, run, word = recipe.seed, recipe.run, recipe.run.split("-")[0]
+    history = {}
+    if recipe.kind == "risk":
+        return {"approximation_error": APPROXIMATION[run.split("-")[-1]] + noise(seed, 0.001)}, history
+    if word == "few":
+        return {"test_accuracy": 0.3 + noise(seed, 0.01)}, history
+    if word in ORDER:
+        accuracy, seconds, epochs = ORDER[word]
+        accuracy = (accuracy if "noisy" in run else 0.999) + noise(seed, 0.001, 1)
+        metrics = {"test_accuracy": accuracy, "train_accuracy": accuracy + 0.01, "parameters": 4 * 10**7}
+        metrics["train_seconds"] = seconds + noise(seed, 1, 2)
+        history["train_accuracy"] = np.where(np.arange(1, 21) >= epochs + seed % 2, 0.97, 0.8)
+        return metrics, history
+    clean, conv = "clean" in run, recipe.variant == "further"
+    accuracy = HEAD[run, recipe.variant] + noise(seed, 0.002, 3)
+    metrics = {
+        "svm_accuracy": accuracy, "svm_train_accuracy": accuracy + (0.01 if conv else 0.0) + noise(seed, 0.001, 4),
+        "kmeans_accuracy": (0.9905 if clean else 0.6 if word == "ten" else 0.5049) + noise(seed, 0.002, 5),
+        "svm_seconds": 16.0 + noise(seed, 0.1, 6), "kmeans_seconds": 0.2, "majority_accuracy": 0.5366,
+        "train_seconds": (300 if conv else 100) + noise(seed, 1, 7),
+        "train_reconstruction": (3400 if clean else 5200) + noise(seed, 5, 8),
+        "probe_accuracy": (0.99 if clean else 0.54) + noise(seed, 0.002, 9),
+        "silhouette": (0.3 if clean else 0.01) + noise(seed, 0.005, 10),
+        "row_distances": [-2.0, 1.0], "class_distances": [2.0, -1.0],
+        "row_swd_zeros": 0.065 + noise(seed, 0.001, 11), "row_swd_ones": 0.0395 + noise(seed, 0.001, 12),
+        "row_swd_between": 0.152 + noise(seed, 0.001, 13),
+    }  # fmt: skip
+    return metrics, history
+
+
+def world(folder, change=None, keep=lambda r: True):
+    """Records of all runs the claims need, made up, then changed by `change(recipe, metrics, history)`, in `folder`."""
+    report, records = reports.read("vae"), []
+    for variant, runs in RUNS.items():
+        for run in runs:
+            for recipe in filter(keep, report.recipes(run, variant)):
+                metrics, history = made_up(recipe)
+                if change:
+                    change(recipe, metrics, history)
+                records.append(Record(recipe, "finished", metrics, history))
+    save(records, folder)
+    return Records(folder)
+
+
+def verdicts(records, root=None):
+    return {j.id: j for j in judge("vae", records, root)}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return verdicts(world(tmp_path_factory.mktemp("records")))
+
+
+def change(run, variant="as_coded", **metrics):
+    """Replaces metrics of a run: a number is a new centre, a list is taken as it is."""
+
+    def apply(recipe, old, history):
+        if recipe.run == run and recipe.variant == variant:
+            for name, new in metrics.items():
+                old[name] = new if isinstance(new, list) else new + noise(recipe.seed, 0.002, 20)
+
+    return apply
+
+
+def curve(run, epochs):
+    def apply(recipe, old, history):
+        if recipe.run == run:
+            history["train_accuracy"] = np.where(np.arange(1, 21) >= epochs + recipe.seed % 2, 0.97, 0.8)
+
+    return apply
+
+
+def sides(inverted):
+    """The plane of the first output no longer lies between the classes, in so many seeds."""
+
+    def apply(recipe, old, history):
+        if recipe.run == "vae-clean" and recipe.seed < inverted:
+            old["row_distances"] = [1.0, 1.0]
+
+    return apply
+
+
+BEFORE = "conv-noisy-before_normalisation"
+# claim, a change, the verdict after it; on the base all of these are reproduced
+CASES = [
+    ("E3", change("vae-noisy", kmeans_accuracy=0.9), "not reproduced"),
+    ("E4", change("vae-transfer", svm_accuracy=0.4), "not reproduced"),
+    ("E4", change("vae-transfer", svm_accuracy=0.9), "direction reproduced"),
+    ("E5", change(BEFORE, "further", svm_accuracy=0.5), "not reproduced"),
+    ("E7", change("vae-clean", kmeans_seconds=30.0), "not reproduced"),
+    ("E8", change("resnet-clean", train_seconds=150.0), "not reproduced"),
+    ("E9", change("unet_pretrained-noisy", test_accuracy=0.90), "not reproduced"),
+    ("E9", change("unet_pretrained-noisy", test_accuracy=0.975), "inconclusive"),
+    ("E10", curve("unet-noisy", 7), "not reproduced"),
+    ("E10", curve("resnet-noisy", 21), "not reproduced"),
+    ("E11", change("vgg-noisy", train_accuracy=0.999), "not reproduced"),
+    ("E12", change("vae-noisy", train_reconstruction=3000), "not reproduced"),
+    ("E12", change("vae-noisy", train_reconstruction=9000), "not reproduced"),
+    ("E14", change("vae-noisy", probe_accuracy=0.8), "not reproduced"),
+    ("E14", change("vae-clean", probe_accuracy=0.7), "not reproduced"),
+    ("E14", change("vae-noisy", silhouette=0.6), "not reproduced"),
+    ("E15", change("vae-clean", kmeans_accuracy=0.7), "not reproduced"),
+    ("E16", sides(2), "direction reproduced"),
+    ("E16", sides(5), "not reproduced"),
+    ("E17", change("vae-clean", row_swd_ones=0.2), "not reproduced"),
+    ("E18", change("curve-10-1", "further", approximation_error=0.2), "not reproduced"),
+    ("E24", change("ten", "further", kmeans_accuracy=0.2), "not reproduced"),
+    ("E25", change("conv-clean", "further", train_seconds=50.0), "not reproduced"),
+    ("E25", change("conv-clean", "further", svm_accuracy=0.5, svm_train_accuracy=0.51), "not reproduced"),
+]
+
+
+@pytest.mark.parametrize(("claim", "break_it", "bad"), CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
+def test_records_that_break_a_claim_change_its_verdict(claim, break_it, bad, base, tmp_path):
+    assert base[claim].verdict == "reproduced", base[claim].why
+    after = verdicts(world(tmp_path, break_it))[claim]
+    assert after.verdict == bad, after.why
+
+
+def edited(tmp_path, *pairs):
+    """A project whose report reads the second of each pair for the first."""
+    text = reports.read("vae").path.read_text(encoding="utf-8")
+    for old, new in pairs:
+        assert old in text, old
+        text = text.replace(old, new)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "vae.toml").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def printed(name, value):
+    """A pair for `edited` that prints another value of a published number."""
+    text = reports.read("vae").published[name].text
+    return f'\n{name} = {{ value = "{text}"', f'\n{name} = {{ value = "{value}"'
+
+
+CLOSE = [printed("svm_clean", "99.81 %"), printed("kmeans_clean", "99.86 %")]
+EVEN = [printed(f"{n}_imbalance", "99.86 %") for n in ("svm", "kmeans", "vgg")]
+RISING = [printed("plotted_ee_resnet", "0.3100"), printed("plotted_ee_unet", "0.3500")]
+SMALL = [printed(f"{s}_{k}_svm", "0.01") for s in ("plotted", "printed", "second") for k in ("ee", "ae")]
+# claim, its verdict as printed, what is printed instead, the verdict then
+ARITHMETIC = [
+    ("E1", "contradicted", CLOSE, "reproduced"),
+    ("E2", "contradicted", EVEN, "reproduced"),
+    ("E2", "contradicted", EVEN[:2], "inconclusive"),
+    ("E6", "reproduced", [("small = 11568162", "small = 99999999")], "contradicted"),
+    ("E19", "contradicted", RISING, "reproduced"),
+    ("E19", "contradicted", RISING[:1], "inconclusive"),
+    ("E20", "contradicted", SMALL, "reproduced"),
+    ("E20", "contradicted", SMALL[:2], "inconclusive"),
+    ("E23", "not testable as stated", [printed("stored_svm_clean_slow", "98.16 %")], "reproduced"),
+    ("E23", "not testable as stated", [printed("seconds_svm_clean", "9999.00")], "contradicted"),
+]
+
+
+@pytest.mark.parametrize(("claim", "before", "pairs", "after"), ARITHMETIC,
+                         ids=[f"{c[0]}-{c[3]}" for c in ARITHMETIC])  # fmt: skip
+def test_other_printed_numbers_would_get_another_verdict(claim, before, pairs, after, tmp_path):
+    none = Records(tmp_path / "none")
+    found = verdicts(none)[claim]
+    assert found.verdict == before, found.why
+    assert found.records == []
+    changed = verdicts(none, edited(tmp_path, *pairs))[claim]
+    assert changed.verdict == after, changed.why
+
+
+def test_every_claim_has_a_case_or_is_settled_in_words():
+    covered = {c[0] for c in CASES} | {c[0] for c in ARITHMETIC} | TEXT
+    assert covered == set(reports.read("vae").claims)
+    assert {c[0] for c in ARITHMETIC} == PRINTED
+    assert {c[0] for c in CASES} == set(NEEDS)
+
+
+def test_without_records_only_what_needs_a_run_is_not_run(tmp_path):
+    found = verdicts(Records(tmp_path))
+    assert {id_ for id_, j in found.items() if j.verdict == "not run"} == set(NEEDS)
+    assert all("secondlook train vae --run" in found[id_].why for id_ in NEEDS)
+
+
+@pytest.mark.parametrize("claim", NEEDS)
+def test_a_deleted_record_turns_its_claims_to_not_run(claim, tmp_path):
+    for run in NEEDS[claim]:
+        found = verdicts(world(tmp_path / run, keep=lambda r, run=run: (r.run, r.seed) != (run, 0)))[claim]
+        assert found.verdict == "not run"
+
+
+def test_the_errors_behind_the_percentages_are_counted(base):
+    assert "miss 39 and 20, the CNNs 2 and 1 and 0 and 1" in base["E1"].why
+    assert "8 of 8 pairs" in base["E1"].why
+    assert "0.495" in base["E20"].why
+    assert "0.475" in base["E20"].why
+
+
+def test_the_parameters_of_the_report_are_those_of_the_nets():
+    import torch
+
+    from secondlook import models
+
+    options = reports.read("vae").claims["E6"].options
+    with torch.device("meta"):
+        built = {"VGG": models.build("conv_vgg", image_size=64, in_channels=1, num_classes=2),
+                 "ResNet": models.build("resnet", image_size=64, in_channels=1, num_classes=2),
+                 "UNet": models.build("unet", in_channels=1, num_classes=2)}  # fmt: skip
+        assert models.parameter_count(models.build("mlp_vae", image_size=64)) == options["small"]
+    assert {name: models.parameter_count(net) for name, net in built.items()} == options["large"]

@@ -1,0 +1,298 @@
+"""Figures and tables of the chapter on CNNs and a VAE, from made-up records: nothing is trained, no image is read."""
+
+import io
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from PIL import Image
+
+from secondlook import reports
+from secondlook.evaluation.metrics import encode_scores
+from secondlook.figures import digit_tables, digits, latent, maps, risk
+from secondlook.record import Record
+
+REPORT = reports.read("vae")
+N, SEEN = 60, 12
+MODELS = {"kmeans": "VAE, k-means", "svm": "VAE, head", "vgg": "VGG", "resnet": "ResNet", "unet": "UNet",
+          "unet_pretrained": "UNet, encoder"}  # fmt: skip
+
+
+def sheet(rows, columns, side, seed=0):
+    """WebP bytes of random squares, as records keep their pictures."""
+    grey = np.random.default_rng(seed).integers(0, 255, (rows * 2, columns * 2), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(grey.repeat(side // 2, 0).repeat(side // 2, 1)).save(buffer, "WEBP")
+    return np.frombuffer(buffer.getvalue(), np.uint8)
+
+
+def planned(run, variant, seed):
+    return replace(REPORT.recipes(run, variant, seeds=[0])[0], seed=seed)
+
+
+def vae(seed=0, run="vae-clean", variant="as_coded", **metrics):
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(N) % 2).astype(np.uint8)
+    told = {
+        "as_coded_lottery": [0.01, 0.99, 0.5], "hinge_lottery": [0.99, 0.98, 0.99], "majority_accuracy": 0.5366,
+        "kmeans_accuracy": 0.97, "svm_accuracy": 0.5, "probe_accuracy": 0.99, "active_dimensions": 3,
+        "kl_by_dimension": [1.0] * 8, "test_reconstruction": 3400.0 + seed, "parameters": 11568162, "macs": 11558912,
+        "train_seconds": 100.0 + seed,
+    } | metrics  # fmt: skip
+    for kind in ("row_swd", "swd"):
+        told |= {f"{kind}_{k}": v for k, v in (("zeros", 0.08), ("ones", 0.05), ("between", 0.23))}
+        told |= {f"{kind}_floor_{k}": 0.02 for k in ("zeros", "ones")}
+    flipped = labels.copy()
+    flipped[:3] ^= 1
+    arrays = {
+        "labels": labels, "svm_predictions": 1 - labels, "kmeans_predictions": flipped,
+        **{p: rng.normal(size=(N, 2)).astype(np.float16) for p in latent.PLACES},
+        "latent_tsne_plane": rng.normal(size=(9, 2)).astype(np.float16), "walk": sheet(15, 15, 32, seed),
+        "reconstructions": sheet(2, 8, 32, seed), "reconstruction_rows": np.arange(16).reshape(2, 8),
+    }  # fmt: skip
+    return Record(planned(run, variant, seed), "finished", told, {}, arrays, {"device": "cpu"})
+
+
+def cnn(seed=0, run="vgg-clean", wrong=2, layers=("block1", "block5")):
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(N) % 2).astype(np.uint8)
+    said = labels.copy()
+    said[:wrong] ^= 1
+    scores = np.where(np.eye(2, dtype=bool)[said], 0.6 + 0.4 * rng.random((N, 1)), 0.0)
+    scores[:, 0] = np.where(said == 0, scores.max(1), 1 - scores.max(1))
+    scores[:, 1] = 1 - scores[:, 0]
+    arrays = {
+        "labels": labels, "predictions": said, "scores": encode_scores(scores),
+        "cam_labels": labels[:SEEN], "cam_predictions": said[:SEEN],
+        "maps_channels": np.arange(2 * SEEN * 10, dtype=np.int16).reshape(2, SEEN, 10),
+        "maps_block1": sheet(SEEN, 10, 32, seed), "maps_block5": sheet(SEEN, 10, 4, seed + 1),
+    }  # fmt: skip
+    told = {"maps_layers": list(layers), "test_accuracy": 1 - wrong / N, "parameters": 45216450, "macs": 1.6e9,
+            "train_seconds": 60.0}  # fmt: skip
+    return Record(planned(run, "as_coded", seed), "finished", told, {}, arrays, {"device": "cpu"})
+
+
+def gaussian(seed=0, model="vgg", variant="as_coded", estimation=0.3, approximation=0.01, bayes=0.0):
+    told = {"estimation_error": estimation + 0.01 * seed, "approximation_error": approximation, "bayes_error": bayes,
+            "excess_risk": estimation + 0.01 * seed + approximation}  # fmt: skip
+    return Record(planned(f"risk-{model}", variant, seed), "finished", told)
+
+
+def curves():
+    found = []
+    for k, recipe in enumerate(REPORT.recipes("curve", "further")):
+        size, width = recipe.settings.train_size, recipe.settings.model.get("width", 1.0)
+        told = {"estimation_error": 0.4 / np.sqrt(size / 10) + 0.001 * (k % 3), "approximation_error": 0.05 / width,
+                "excess_risk": 0.5, "bayes_error": 0.05}  # fmt: skip
+        found.append(Record(recipe, "finished", told))
+    return found
+
+
+def seeds(make, count=3, **more):
+    return [make(seed=s, **more) for s in range(count)]
+
+
+def title(figure):
+    return figure.layout.title.text.replace("<br>", " ")
+
+
+PIXELS = np.random.default_rng(0).integers(0, 255, (2, 8, 28, 28), np.uint8)
+DRAWN = {
+    "maps": lambda n: maps.feature_maps({"VGG": cnn(), "ResNet": cnn(1, "resnet-clean")}),
+    "latent": lambda n: latent.latent_space(vae()),
+    "walk": lambda n: latent.latent_walk({"clean": vae(), "noisy": vae(1, "vae-noisy")}),
+    "rebuilt": lambda n: latent.reconstructions({"clean": vae(), "noisy": vae(1, "vae-noisy")}, PIXELS),
+    "lottery": lambda n: digits.lottery(seeds(vae, n)),
+    "distances": lambda n: digits.distances({"as coded": seeds(vae, n)}),
+    "roc": lambda n: digits.roc_edge({"VGG": cnn(), "worse": cnn(1, wrong=9), "VAE": vae()}),
+    "published": lambda n: risk.published_errors(REPORT, MODELS),
+    "risk": lambda n: risk.decomposition({"VGG": seeds(gaussian, n), "UNet": seeds(gaussian, n, model="unet")}, REPORT,
+                                         ["vgg", "unet"]),
+    "curves": lambda n: risk.risk_curves(curves()),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=DRAWN)
+def drawn(request):
+    return DRAWN[request.param](3)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_figure_is_whole_with_one_seed_and_with_six(name):
+    for count in (1, 6):
+        figure = DRAWN[name](count)
+        declared = figure.layout.meta["secondlook"]
+        assert isinstance(figure, go.Figure)
+        assert declared["id"]
+        assert any(c.isdigit() for c in declared["alt"])
+        assert len(declared["alt"]) > 60
+        assert figure.layout.title.subtitle.text
+        text = figure.to_json()
+        assert len(text) < 300_000
+        assert '"dtype":"f8"' not in text
+        assert "Infinity" not in text
+
+
+def test_ids_are_unique_and_those_of_the_page():
+    ids = [draw(1).layout.meta["secondlook"]["id"] for draw in DRAWN.values()]
+    assert len(set(ids)) == len(ids)
+
+
+def test_controls_start_where_the_figure_stands_and_undo_nothing_of_each_other(drawn):
+    touched = []
+    for menu in drawn.layout.updatemenus:
+        for button in menu.buttons:
+            assert all(len(v) == len(drawn.data) for v in button.args[0].values())
+        traces, layout = menu.buttons[0].args
+        visible = [t.visible in (None, True) for t in drawn.data]
+        assert traces.get("visible", visible) == visible
+        touched.append({*traces, *layout})
+    for slider in drawn.layout.sliders:
+        touched.append({key for step in slider.steps for key in step.args[1]})
+        start = slider.steps[slider.active].args[1]
+        assert start["xaxis.range"] == list(drawn.layout.xaxis.range)
+    for k, own in enumerate(touched):
+        assert all(not own & other for other in touched[k + 1 :])
+
+
+def test_figures_of_this_chapter_import_no_torch():
+    names = "maps, latent, risk, digits, digit_tables"
+    code = f"import sys; from secondlook.figures import {names}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda: latent.latent_space(cnn()), "places no latents"),
+        (lambda: latent.latent_walk({"a": cnn()}), "keeps no walk"),
+        (lambda: latent.reconstructions({"a": cnn()}), "keeps no reconstructions"),
+        (lambda: maps.feature_maps({"a": vae()}), "keeps no feature maps"),
+        (lambda: maps.feature_maps({"a": cnn(), "b": cnn(layers=("block1", "block4"))}), "other layers"),
+        (lambda: maps.feature_maps({}), "no records"),
+        (lambda: digits.lottery([cnn()]), "several starts"),
+        (lambda: digits.distances({"a": []}), "no records"),
+        (lambda: digits.roc_edge({"a": gaussian()}), "keeps no scores"),
+        (lambda: risk.decomposition({}), "no records"),
+        (lambda: risk.risk_curves([]), "no records"),
+    ],
+)
+def test_records_without_what_a_figure_shows_are_refused(draw, message):
+    with pytest.raises(ValueError, match=message):
+        draw()
+
+
+# ---- titles state what the numbers say
+
+
+def test_the_lottery_says_how_far_the_starts_spread():
+    assert "1.0 % to 99.0 % as coded and 98.0 % to 99.0 % mended" in title(digits.lottery(seeds(vae)))
+    assert "9 starts" in title(digits.lottery(seeds(vae)))
+
+
+def test_the_latent_says_what_reads_it_and_what_guessing_gives():
+    told = title(latent.latent_space(vae(kmeans_accuracy=0.6)))
+    assert "k-means 60.0 %" in told
+    assert "commoner digit 53.7 %" in told
+
+
+def test_a_collapsed_latent_is_said_to_use_no_dimension():
+    told = title(latent.latent_walk({"clean": vae(), "noisy": vae(active_dimensions=0)}))
+    assert "3 of 8 in clean and 0 of 8 in noisy" in told
+
+
+def test_the_errors_with_the_largest_sum_and_the_moved_point_are_named():
+    told = title(risk.published_errors(REPORT, MODELS))
+    assert "largest for VAE, head in all" in told
+    assert "plotted other than printed: VAE, head" in told
+
+
+def test_the_decomposition_ranks_models_by_both_errors_together():
+    groups = {"small": [gaussian(estimation=0.1)], "large": [gaussian(estimation=0.4)]}
+    assert "0.110 for small, the smallest, and 0.410 for large" in title(risk.decomposition(groups))
+
+
+def test_the_error_curve_names_its_ends():
+    told = title(risk.risk_curves(curves()))
+    assert "from 0.401 with 10 images to 0.014 with 10,000" in told
+
+
+def test_the_roc_names_the_best_net_and_leaves_out_what_has_no_area():
+    told = title(digits.roc_edge({"good": cnn(wrong=0), "bad": cnn(1, wrong=20), "VAE": vae()}))
+    assert "good tells ones from zeros best" in told
+    assert "bad has" in told
+
+
+def test_maps_show_a_mistake_and_both_digits():
+    shown = maps._shown(cnn(wrong=2))
+    record = cnn(wrong=2)
+    pairs = {(int(record.arrays["cam_labels"][k]), int(record.arrays["cam_predictions"][k])) for k in shown}
+    assert pairs == {(0, 0), (1, 1), (0, 1), (1, 0)}
+
+
+def test_originals_stand_above_their_reconstructions():
+    alone, both = (latent.reconstructions({"clean": vae()}, given) for given in (None, PIXELS))
+    assert len(alone.data[0].x) == 16
+    assert len(both.data[0].x) == 32
+    assert "not at hand" in alone.layout.title.subtitle.text
+
+
+# ---- samples and tables
+
+
+def test_without_images_the_samples_name_the_command():
+    assert "secondlook data fetch mnist" in digits.settings_samples(None, None).data[0].text[0]
+
+
+def test_samples_show_the_same_digits_under_every_noise():
+    images = np.zeros((20, 28, 28), np.uint8)
+    images[:, 8:20, 8:20] = 255
+    figure = digits.settings_samples(images, np.arange(20) % 2, side=32)
+    assert list(figure.layout.yaxis.ticktext) == list(digits.SETTINGS)
+    assert len(figure.data[0].x) == 4 * 8
+
+
+def test_pages_take_their_time_only_when_a_book_is_built(monkeypatch):
+    monkeypatch.delenv("SECONDLOOK_ASSETS", raising=False)
+    assert not digits.building()
+    monkeypatch.setenv("SECONDLOOK_ASSETS", "somewhere")
+    assert digits.building()
+
+
+def test_accuracies_are_told_as_errors_with_wilsons_interval():
+    rows = {"VGG, clean": ("vgg_clean", "test_accuracy", [cnn()]), "none": ("svm_clean", "svm_accuracy", [])}
+    told = digit_tables.accuracies(REPORT, rows, 2115, "x")
+    assert told.rows[0][:4] == ("VGG, clean", "99.91 %", 2, "99.66 % to 99.97 %")
+    assert told.rows[0][4] == "96.67 %"
+    assert told.rows[1][2] == 39
+    assert told.rows[1][4] == ""
+    several = {"a": ("vgg_clean", "test_accuracy", seeds(cnn))}
+    assert "±" in digit_tables.accuracies(REPORT, several, 2115, "x").rows[0][4]
+
+
+def test_paired_errors_count_what_only_one_of_two_misses():
+    other = cnn(wrong=5)
+    told = digit_tables.paired_errors({"a": (cnn(wrong=2), "predictions"), "b": (other, "predictions")}, "x")
+    assert told.rows[1][:4] == ("b", 5, 0, 3)
+    shorter = Record(other.recipe, "finished", {}, {}, {"labels": np.zeros(3, np.uint8), "predictions": np.zeros(3)})
+    assert len(digit_tables.paired_errors({"a": (cnn(), "predictions"), "c": (shorter, "predictions")}, "x").rows) == 1
+
+
+def test_costs_show_size_and_time_apart():
+    told = digit_tables.costs(REPORT, {"VGG": ("seconds_vgg_clean", [cnn()]), "UNet": ("seconds_unet_clean", [])}, "x")
+    assert told.rows[0][:5] == ("VGG", "1000.81", "45,216,450", "1,600.0", "60")
+    assert told.rows[1] == ("UNet", "1620.32", "", "", "", "")
+
+
+def test_the_simplest_baseline_tells_simple_digits_apart():
+    rng = np.random.default_rng(0)
+    y = np.arange(80, dtype=np.int64) % 2
+    x = rng.integers(0, 60, (80, 8, 8), np.uint8)
+    x[y == 1, :, 3:5] += 150
+    images = SimpleNamespace(x_train=x, y_train=y, x_test=x[:20], y_test=y[:20], title="MNIST")
+    assert digit_tables.pixel_baseline(images).rows[0][1] == 0
+    assert "secondlook data fetch mnist" in repr(digit_tables.pixel_baseline(None))
