@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from secondlook.claims.judge import judge
+from secondlook.data import DATA_SETS
 from secondlook.experiments import Execution, Outcome, load_or_produce
 from secondlook.figures.images import sample_grid, sprite
 from secondlook.figures.tables import notice
@@ -98,8 +99,6 @@ class Chapter:
 
     def samples(self, **options):
         """Some training images of every class, or a placeholder with the command that fetches them."""
-        from secondlook.data import DATA_SETS
-
         known, images = DATA_SETS[self.data.name], self.images
         pixels, labels = (images.x_train, images.y_train) if images else (None, None)
         name = images.title if images else known.title
@@ -155,7 +154,8 @@ class Chapter:
     def provenance(self) -> str:
         """Where the numbers of this page come from, as text that changes only when they do."""
         kept = list(self._by_id.values())
-        digests = sorted({r.provenance["data_digest"][:12] for r in kept})
+        real = [r for r in kept if r.recipe.data.name in DATA_SETS]  # a sample that is drawn has a digest of its own
+        digests = sorted({r.provenance["data_digest"][:12] for r in real or kept[:1]})
         seeds = sorted({r.recipe.seed for r in kept})
         diverged = sum(r.status == "diverged" for r in kept)
         return "\n".join(

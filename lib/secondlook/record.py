@@ -12,7 +12,8 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,14 +81,7 @@ class _Arrays(Mapping):
 
     def __getitem__(self, name: str) -> np.ndarray:
         digest, path = self._digests[name], self._shelf.with_name(self._shelf.name + ".npz")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                array = file[digest]
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-            raise RecordError(f"{path}: array {name!r} cannot be read ({error}); {_WAY_OUT}") from None
-        if _digest(array) != digest:
-            raise RecordError(f"{path}: array {name!r} was changed after it was written; {_WAY_OUT}")
-        return array
+        return _read_arrays(path, [digest], name)[digest]
 
 
 _WAY_OUT = "restore the .json and its .npz (`git checkout`), or delete both and train again"
@@ -195,8 +189,7 @@ def _write_shelf(shelf: Path, records: list[Record]) -> Path:
     for record in records:
         entries[record.id], own = _entry(record)
         arrays.update(own)
-    old = _Arrays(shelf, {digest: digest for digest in needed - arrays.keys()})
-    arrays |= dict(old.items())
+    arrays |= _read_arrays(bundle, needed - arrays.keys())
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name: arrays[name] for name in sorted(arrays)})
     lines = ",\n".join(f"{json.dumps(i)}: {_json(entries[i])}" for i in sorted(entries))
@@ -204,6 +197,25 @@ def _write_shelf(shelf: Path, records: list[Record]) -> Path:
         replace_file(bundle, buffer.getvalue())
     replace_file(target, f'{{"schema": {SCHEMA}, "records": {{\n{lines}\n}}}}\n'.encode())
     return target
+
+
+def _read_arrays(path: Path, digests: Iterable[str], name: str = "") -> dict[str, np.ndarray]:
+    """Arrays of a bundle by digest, verified; `name` is what the error calls one that cannot be read."""
+    found: dict[str, np.ndarray] = {}
+    digests = list(digests)
+    if not digests:
+        return found
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            for digest in digests:
+                found[digest] = file[digest]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error) as error:
+        lost = name or digests[len(found)]
+        raise RecordError(f"{path}: array {lost!r} cannot be read ({error}); {_WAY_OUT}") from None
+    for digest, array in found.items():
+        if _digest(array) != digest:
+            raise RecordError(f"{path}: array {name or digest!r} was changed after it was written; {_WAY_OUT}")
+    return found
 
 
 def replace_file(path: Path, content: bytes) -> None:

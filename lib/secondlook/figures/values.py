@@ -18,6 +18,11 @@ METRIC_WORDS = {
     "test_accuracy_small": "test accuracy (draws of 1,000 images)",
     "validation_loss": "validation loss",
     "train_loss": "training loss",
+    "svm_accuracy": "accuracy of the linear head",
+    "linear_svc_accuracy": "accuracy of a linear SVC",
+    "kmeans_accuracy": "accuracy of k-means",
+    "train_kl": "KL divergence",
+    "train_reconstruction": "reconstruction error",
 }
 
 
