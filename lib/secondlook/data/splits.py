@@ -7,6 +7,7 @@ last of them, so neither depends on the order of a file. Copies of one image hav
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -75,6 +76,7 @@ def duplicates(images: Images) -> Duplicates:
     return Duplicates(copies["train"], conflicting, copies["test"], tuple(both))
 
 
+@lru_cache(maxsize=8)
 def hash_draws(count: int, size: int, n: int, seed: int = 0) -> np.ndarray:
     """`count` draws of `size` of n canonical indices, each without replacement: int64 (count, size), rows ascending.
 
@@ -82,7 +84,9 @@ def hash_draws(count: int, size: int, n: int, seed: int = 0) -> np.ndarray:
     """
     if not 0 <= size <= n:
         raise ValueError(f"cannot draw {size} of {n} images without replacement")
-    return np.stack([np.sort(draws.permutation(seed, d, n, stream="subset")[:size]) for d in range(count)])
+    found = np.stack([np.sort(draws.permutation(seed, d, n, stream="subset")[:size]) for d in range(count)])
+    found.flags.writeable = False  # everybody is given the same array
+    return found
 
 
 def proportional(total: int, sizes: Iterable[int]) -> np.ndarray:

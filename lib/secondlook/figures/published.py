@@ -2,7 +2,6 @@
 
 import textwrap
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import plotly.graph_objects as go
@@ -127,7 +126,7 @@ def small_test_draws(records: Record | list[Record], published: Published | floa
     right = np.asarray(record.arrays["predictions"]) == np.asarray(record.arrays["labels"])
     size = size or 1000
     size = size if size < len(right) else len(right) // 2
-    small = right[_draws(count, size, len(right))].mean(1)
+    small = right[hash_draws(count, size, len(right))].mean(1)
     step = max(1, round(np.ptp(small) * size / 30)) / size
     heights, edges = np.histogram(small, np.arange(small.min() - step / 2, small.max() + step, step))
     figure = go.Figure(go.Bar(x=(edges[:-1] + edges[1:]) / 2, y=heights, width=step * 0.94, marker_color=MEASURED,
@@ -147,11 +146,6 @@ def small_test_draws(records: Record | list[Record], published: Published | floa
         title += f"; {share} of {count:,} draws {verb} the published {printed(published)}"
     alt = f"Histogram of the accuracy on {count:,} draws of {size:,} test images. {title}."
     return finish(figure, id, title, alt, caption([record], record.recipe.run), 400)
-
-
-@lru_cache(maxsize=4)
-def _draws(count: int, size: int, n: int) -> np.ndarray:
-    return hash_draws(count, size, n)
 
 
 def _finding(found: list[Comparison], labels: list[str]) -> str:

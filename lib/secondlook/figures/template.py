@@ -22,6 +22,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 BUTTONS_REMOVED = ["sendChartToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d"]
 WIDTH = 78  # characters in a line of a title
 TOP, TOP_WITH_MENU = 28, 60  # pixels above the plot, for panel titles and for menus
+BELOW = 63  # pixels from the plot to its legend, the axis and its title between them
 LINE, SUBTITLE = 22, 48  # pixels of a title's line, and of what is below it; a page sets both aside
 
 
@@ -91,6 +92,8 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
     if not figure.data:
         raise ValueError(f"figure {id} has no traces; give it records that hold what it shows")
     top = TOP_WITH_MENU if figure.layout.updatemenus else TOP
+    if figure.layout.legend.y is None:  # counted in heights of the plot, of which low figures need more
+        figure.update_layout(legend_y=min(-0.18, -BELOW / max(height - 70, 60)))
     lines = textwrap.wrap(title, WIDTH)
     room = LINE * len(lines) + SUBTITLE
     figure.update_layout(
