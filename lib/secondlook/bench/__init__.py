@@ -28,7 +28,7 @@ class Case:
     plain: Callable[[], tuple[int, float]]
     losses: Callable[[], tuple[float, float]]  # of both sides, after 20 equal steps in float32
     precision: str = "float32 / float32"
-    floor: float | None = None  # examples per second nothing could exceed here, where it is known
+    floor: float | None = None  # examples per second at the speed of a large matrix product here, where it is known
     rounds: int = 5
     device: str = "cpu"
     tolerance: float = 1e-5  # of the losses, relative
@@ -68,7 +68,7 @@ def rows(report: str | None, quick: bool, data_dir: Path, told: Callable[[str], 
 
 
 def table(rows: list[dict]) -> str:
-    """The figures as Markdown; rates are medians, `floor` what nothing could exceed on this device."""
+    """The figures as Markdown; rates are medians, `floor` the rate at the speed of a large matrix product here."""
     lines = ["| work | device | unit | precision | ours | plain | ratio | floor |", "|---|---|---|---|---|---|---|---|"]
     for r in rows:
         rates = [f"{r[k]:g}" if r[k] is not None else "" for k in ("ours", "plain", "ratio", "floor")]
