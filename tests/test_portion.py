@@ -49,7 +49,7 @@ def test_the_first_hour_is_vgg_then_every_setting_of_the_vae_report_then_lenet()
     wanted = portion.missing("full", Execution(records_dir=Path("none"), runs_dir=Path("none")))
     found = list(units(wanted))
     order = [unit[0].recipe for unit in found]
-    assert [(r.report, r.run, r.seed) for r in order[:2]] == [("vgg", "vgg16", 0), ("vgg", "vgg11", 0)]
+    assert [(r.report, r.run, r.seed) for r in order[:2]] == [("vgg", "vgg11", 0), ("vgg", "vgg16", 0)]
     vae = {p.recipe.id for p in plans("vae") if p.recipe.seed == 0}
     lenet = next(i for i, r in enumerate(order) if r.report == "alexnet")
     assert {r.report for r in order[2:lenet]} == {"vae"}

@@ -27,7 +27,8 @@ from secondlook.reports import Plan, names, read
 # What is worth most first. A pattern is REPORT/VARIANT/RUN. `first` takes seed 0 of each run, `in turn` one seed of all
 # runs after another, `together` all seeds of a run, which share a GPU where the net is small.
 ORDER: tuple[tuple[str, str], ...] = (
-    ("first", "vgg/as_published/vgg1[16]"),
+    ("first", "vgg/as_published/vgg11"),
+    ("first", "vgg/as_published/vgg16"),
     ("first", "vae/as_coded/*"),
     ("first", "vae/*"),
     ("together", "alexnet/as_coded/lenet-*"),
