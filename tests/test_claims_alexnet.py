@@ -1,11 +1,14 @@
 """Every claim of the AlexNet chapter on made-up records: some that satisfy it, some that break it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from made_up import records_in
+from made_up import verdicts as made_up_verdicts
 
 from secondlook import models, reports
 from secondlook.claims.alexnet import first_epoch, log_losses
-from secondlook.claims.judge import judge
 from secondlook.evaluation import counts
 from secondlook.evaluation.logged import milestones
 from secondlook.record import Record, Records, save
@@ -51,19 +54,12 @@ def made_up(recipe):
 
 def world(folder, change=None, keep=lambda r: True):
     """Full records of all runs the claims need, made up, then changed by `change(recipe, metrics, history)`."""
-    records = []
-    for recipe in REPORT.recipes(variant="as_coded") + REPORT.recipes(variant="corrected"):
-        if recipe.run.startswith(("lenet", "identify", "rate")) and keep(recipe):
-            metrics, history = made_up(recipe)
-            if change:
-                change(recipe, metrics, history)
-            records.append(Record(recipe, "finished", metrics, history))
-    save(records, folder)
-    return Records(folder)
+    everything = REPORT.recipes(variant="as_coded") + REPORT.recipes(variant="corrected")
+    needed = [r for r in everything if r.run.startswith(("lenet", "identify", "rate")) and keep(r)]
+    return records_in(folder, needed, made_up, change)
 
 
-def verdicts(records, root=None):
-    return {j.id: j for j in judge("alexnet", records, root)}
+verdicts = partial(made_up_verdicts, "alexnet")
 
 
 @pytest.fixture(scope="module")

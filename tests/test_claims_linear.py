@@ -1,7 +1,11 @@
 """Every claim of the linear chapter on made-up records: some that satisfy it, some that break it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from made_up import noise, recipes, records_in
+from made_up import verdicts as made_up_verdicts
 
 from secondlook import reports
 from secondlook.claims.judge import judge
@@ -42,10 +46,6 @@ NEEDS = {
 # mean accuracies on train, validation and test: the printed loss falls short, the sum over rivals fits
 ACCURACY = {"as_published": (0.335, 0.345, 0.325), "as_coded": (0.380, 0.400, 0.372)}
 STEPS = np.arange(0, 1470, 70)
-
-
-def noise(seed, size, salt=0):
-    return size * np.random.default_rng([seed, salt]).normal()
 
 
 def templates(seed):
@@ -95,20 +95,10 @@ def made_up(recipe):
 
 def world(folder, change=None, keep=lambda r: True):
     """Records of all runs the claims need, made up, then changed by `change(recipe, metrics, history)`, in `folder`."""
-    report, records = reports.read("linear"), []
-    for variant, runs in RUNS.items():
-        for run in runs:
-            for recipe in filter(keep, report.recipes(run, variant)):
-                metrics, history = made_up(recipe)
-                if change:
-                    change(recipe, metrics, history)
-                records.append(Record(recipe, "diverged" if run == "c8-full" else "finished", metrics, history))
-    save(records, folder)
-    return Records(folder)
+    return records_in(folder, filter(keep, recipes("linear", RUNS)), made_up, change, diverged=("c8-full",))
 
 
-def verdicts(records):
-    return {j.id: j for j in judge("linear", records)}
+verdicts = partial(made_up_verdicts, "linear")
 
 
 @pytest.fixture(scope="module")

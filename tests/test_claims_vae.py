@@ -1,11 +1,14 @@
 """Every claim on CNNs and a VAE: made-up records, or printed numbers, that bear it out and that do not."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from made_up import noise, recipes, records_in
+from made_up import verdicts as made_up_verdicts
 
 from secondlook import reports
-from secondlook.claims.judge import judge
-from secondlook.record import Record, Records, save
+from secondlook.record import Records
 
 CNNS = ("vgg", "resnet", "unet", "unet_pretrained")
 RUNS = {
@@ -30,10 +33,6 @@ HEAD = {("vae-clean", "as_coded"): 0.6, ("vae-noisy", "as_coded"): 0.5106, ("vae
         ("vae-clean", "corrected"): 0.99, ("vae-noisy", "corrected"): 0.55, ("conv-clean", "further"): 0.998,
         ("conv-noisy-before_normalisation", "further"): 0.97, ("ten", "further"): 0.9}  # fmt: skip
 APPROXIMATION = {"0.0625": 0.05, "0.25": 0.03, "1": 0.01}
-
-
-def noise(seed, size, salt=0):
-    return size * np.random.default_rng([seed, salt]).normal()
 
 
 def made_up(recipe):
@@ -70,20 +69,10 @@ def made_up(recipe):
 
 def world(folder, change=None, keep=lambda r: True):
     """Records of all runs the claims need, made up, then changed by `change(recipe, metrics, history)`, in `folder`."""
-    report, records = reports.read("vae"), []
-    for variant, runs in RUNS.items():
-        for run in runs:
-            for recipe in filter(keep, report.recipes(run, variant)):
-                metrics, history = made_up(recipe)
-                if change:
-                    change(recipe, metrics, history)
-                records.append(Record(recipe, "finished", metrics, history))
-    save(records, folder)
-    return Records(folder)
+    return records_in(folder, filter(keep, recipes("vae", RUNS)), made_up, change)
 
 
-def verdicts(records, root=None):
-    return {j.id: j for j in judge("vae", records, root)}
+verdicts = partial(made_up_verdicts, "vae")
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,18 @@
 """Every claim of the VGG chapter on made-up records: some that satisfy it, some that break it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+from made_up import noise, recipes, records_in
+from made_up import verdicts as made_up_verdicts
 
 from secondlook import reports
 from secondlook.claims.judge import judge
 from secondlook.claims.vgg import EVEN_MIDDLE
 from secondlook.data.names import CIFAR10
 from secondlook.recipe import RecipeError
-from secondlook.record import Record, Records, save
+from secondlook.record import Records
 
 RUNS = ["vgg11", "vgg13", "vgg16", "vgg19"]
 EACH = 400  # images of a class
@@ -21,10 +25,6 @@ C = {name: k for k, name in enumerate(CIFAR10)}
 # shares of a label's images by prediction, the mistakes that the text names first
 SHARES = {("cat", "dog"): 0.12, ("dog", "cat"): 0.08, ("bird", "deer"): 0.06, ("bird", "dog"): 0.05,
           ("cat", "bird"): 0.02, ("automobile", "truck"): 0.03, ("truck", "automobile"): 0.03}  # fmt: skip
-
-
-def noise(seed, size, salt=0):
-    return size * np.random.default_rng([seed, salt]).normal()
 
 
 def drawn(shares, seed, other=0.008):
@@ -72,19 +72,10 @@ def made_up(recipe):
 
 def world(folder, change=None, keep=lambda r: True):
     """Full records of the four depths, made up, then changed by `change(recipe, metrics, arrays)`, in `folder`."""
-    report, records = reports.read("vgg"), []
-    for run in RUNS:
-        for recipe in filter(keep, report.recipes(run, "as_published")):
-            metrics, arrays = made_up(recipe)
-            if change:
-                change(recipe, metrics, arrays)
-            records.append(Record(recipe, "finished", metrics, {}, arrays))
-    save(records, folder)
-    return Records(folder)
+    return records_in(folder, filter(keep, recipes("vgg", {"as_published": RUNS})), made_up, change, "arrays")
 
 
-def verdicts(records):
-    return {j.id: j for j in judge("vgg", records)}
+verdicts = partial(made_up_verdicts, "vgg")
 
 
 @pytest.fixture(scope="module")

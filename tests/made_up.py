@@ -1,0 +1,42 @@
+"""Made-up records for the tests of claims: full records of the runs a claim needs, that satisfy it or break it."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from secondlook import reports
+from secondlook.claims.judge import Judgement, judge
+from secondlook.recipe import Recipe
+from secondlook.record import Record, Records, save
+
+
+def noise(seed: int, size: float, salt=0):
+    """A normal number of spread `size` that is the same for a seed and a salt."""
+    return size * np.random.default_rng([seed, salt]).normal()
+
+
+def recipes(report: str, runs: dict[str, Iterable[str]]) -> list[Recipe]:
+    """The full recipes of runs by variant."""
+    own = reports.read(report)
+    return [recipe for variant, names in runs.items() for run in names for recipe in own.recipes(run, variant)]
+
+
+def records_in(
+    folder: Path, chosen: Iterable[Recipe], made_up: Callable, change=None, second="history", diverged=()
+) -> Records:
+    """Records in `folder`: `made_up(recipe)` gives metrics and what `second` names, `change` is told of all three."""
+    made = []
+    for recipe in chosen:
+        metrics, more = made_up(recipe)
+        if change:
+            change(recipe, metrics, more)
+        status = "diverged" if recipe.run in diverged else "finished"
+        made.append(Record(recipe, status, metrics, **{second: more}))
+    save(made, folder)
+    return Records(folder)
+
+
+def verdicts(report: str, records: Records, root: Path | None = None) -> dict[str, Judgement]:
+    """Every claim's judgement by its id."""
+    return {j.id: j for j in judge(report, records, root)}
