@@ -39,6 +39,12 @@ def rmsprop(w, t, s, alpha=0.99, eps=1e-8, momentum=0.0):
     return w - RATE * s["m"]
 
 
+def rmsprop_inner_eps(w, t, s, alpha=0.9, eps=1e-7):
+    g = gradient(w)
+    s["v"] = alpha * s["v"] + (1 - alpha) * g**2
+    return w - RATE * g / np.sqrt(s["v"] + eps)
+
+
 def adamax(w, t, s, betas=(0.9, 0.999), eps=1e-8):
     g = gradient(w)
     s["m"] = betas[0] * s["m"] + (1 - betas[0]) * g
@@ -67,6 +73,7 @@ CASES = [
     ({"name": "adamw", "weight_decay": 0.1}, adam, {"weight_decay": 0.1, "decoupled": True}),
     ({"name": "rmsprop", "alpha": 0.9, "eps": 1e-7}, rmsprop, {"alpha": 0.9, "eps": 1e-7}),
     ({"name": "rmsprop", "momentum": 0.5}, rmsprop, {"momentum": 0.5}),
+    ({"name": "rmsprop_inner_eps", "eps": 1e-2}, rmsprop_inner_eps, {"eps": 1e-2}),
     ({"name": "adamax", "eps": 1e-7}, adamax, {"eps": 1e-7}),
     ({"name": "nadam"}, nadam, {}),
 ]
@@ -120,3 +127,10 @@ def test_frozen_parameters_are_left_out():
 def test_a_bad_table_is_refused_by_key(table, told):
     with pytest.raises(RecipeError, match=told):
         optimizers.build(table, [torch.nn.Parameter(torch.zeros(1))])
+
+
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+def test_a_step_without_any_gradient_moves_nothing(name):
+    p = torch.nn.Parameter(torch.ones(2))
+    optimizers.build({"name": name, "learning_rate": 0.1}, [p]).step()
+    assert p.tolist() == [1.0, 1.0]
