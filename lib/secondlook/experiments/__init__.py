@@ -86,6 +86,7 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
     Raises training.checkpoint.Stopped when asked to stop or when the deadline passes; what was begun is saved.
     """
     from secondlook.training.checkpoint import Stopped
+    from secondlook.training.denormals import flushed
 
     unique: dict[str, Recipe] = {}
     for recipe in sorted((p.recipe for p in plans), key=lambda r: -KEEPS.index(r.keep)):
@@ -97,7 +98,8 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
         for group in module.groups([r for r in recipes if r.kind == kind]):
             if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
                 raise Stopped(execution.runs_dir, None)
-            records = module.produce(group, execution)
+            with flushed():
+                records = module.produce(group, execution)
             for folder in {folder_for(r.recipe, execution.records_dir, execution.runs_dir) for r in records}:
                 save(
                     [r for r in records if folder_for(r.recipe, execution.records_dir, execution.runs_dir) == folder],

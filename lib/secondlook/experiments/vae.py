@@ -24,6 +24,7 @@ from secondlook.recipe import VAE, Classifier, Recipe, RecipeError
 from secondlook.record import Record, folder_for, save
 from secondlook.training import loop
 from secondlook.training.checkpoint import Checkpoint
+from secondlook.training.denormals import flushed
 from secondlook.training.distributed import ALONE, Team, team
 from secondlook.training.memory import kept
 from secondlook.training.modes import Mode, choose
@@ -144,6 +145,7 @@ def as_classifier(recipe: Recipe) -> Recipe:
     return replace(recipe, kind="classifier", settings=own)
 
 
+@flushed()
 @kept()
 def fit(net, loader, settings: VAE, seed: int, *, mode=None, clean=None, checkpoint=None,
         progress=lambda share: None, track=lambda epoch, row: None) -> "Fit":  # fmt: skip

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from secondlook.data import draws
 from secondlook.recipe import Classifier, RecipeError
 from secondlook.training import losses, optimizers, schedules
+from secondlook.training.denormals import flushed
 from secondlook.training.distributed import ALONE, Team
 from secondlook.training.memory import kept
 from secondlook.training.modes import Mode
@@ -29,6 +30,7 @@ def check(settings: Classifier, validated: bool) -> None:
             raise RecipeError(f"{name} decides on the validation loss; set data.validation above 0")
 
 
+@flushed()
 @kept()
 def train(net, loader, settings, seed, *, validation=None, test=None, mode=None, team=ALONE, checkpoint=None,
           progress=lambda share: None, track=lambda epoch, row: None) -> "Training":  # fmt: skip

@@ -1,0 +1,30 @@
+"""Numbers too small for float32's exponent, which a CPU reckons with a hundred times slower than with others.
+
+A unit that has died gets gradients of exactly zero, and what an optimiser remembers of it shrinks by a tenth a step
+until it is such a number, for good. With a third of the units dead, an Adam step
+takes four times as long after 1000 of them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def flushed() -> Iterator[None]:
+    """Inside, this thread and those it starts take results below 1.2e-38 for zero; afterwards all is as before.
+
+    Threads that torch has started earlier keep their ways, so a program enters this before its first parallel work.
+    """
+    before = is_flushed()
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+def is_flushed() -> bool:
+    """Whether this thread takes them for zero now; torch does not tell."""
+    return (torch.tensor(1e-39) * 1.0).item() == 0
