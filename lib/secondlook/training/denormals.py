@@ -1,8 +1,8 @@
 """Numbers too small for float32's exponent, which a CPU reckons with a hundred times slower than with others.
 
 A unit that has died gets gradients of exactly zero, and what an optimiser remembers of it shrinks by a tenth a step
-until it is such a number, for good. With a third of the units dead, an Adam step
-takes four times as long after 1000 of them.
+until it is such a number, for good. With a third of the units dead, an Adam step takes four times as long
+after 1000 of them.
 """
 
 from collections.abc import Iterator
