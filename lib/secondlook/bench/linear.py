@@ -26,12 +26,12 @@ def cases(report: str | None, quick: bool, data_dir: Path):
     recipes = [p.recipe for p in plans if p.recipe.run.startswith("c") and not p.recipe.run.endswith("half")]
     images = Images(recipes[0], data_dir)
     settings = [r.settings for r in recipes]
-    epochs = (0.5 if quick else 6.0) * 49_000 / len(images.y)
+    epochs = (0.25 if quick else 6.0) * 49_000 / len(images.y)
     yield Case(
         name=f"linear, eight combinations, {images.source.title}",
         unit="examples/s",
         ours=lambda: _ours(settings, images, epochs),
-        plain=lambda: _plain(settings, images, 12 if quick else 60),
+        plain=lambda: _plain(settings, images, 8 if quick else 60),
         losses=lambda: _losses(settings[-2], images),
         rounds=3,
     )
