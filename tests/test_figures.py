@@ -345,6 +345,14 @@ def test_the_difference_has_the_sign_of_the_second():
     assert "B recognises 0 classes more often" in title(figures.confusion_difference(strong, weak, ("A", "B")))
 
 
+@pytest.mark.parametrize(("right", "digits"), [(0.55, 1), (3.0, 0)])
+def test_the_numbers_of_a_difference_have_four_signs_at_most(right, digits):
+    weak, strong = made_up(classes_right=np.full(10, 0.5)), made_up(classes_right=np.full(10, right))
+    heat = figures.confusion_difference(weak, strong, ("A", "B")).data[0]
+    assert heat.texttemplate == f"%{{z:+.{digits}f}}"
+    assert max(len(f"{value:+.{digits}f}") for value in heat.z.ravel()) <= 4
+
+
 def test_the_most_frequent_mistake_stands_first():
     record = made_up()
     labels = record.arrays["labels"]

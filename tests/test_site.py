@@ -241,6 +241,31 @@ def test_the_arrow_keys_move_the_slider_of_a_focused_figure(browser, page):
         assert seen.page.evaluate("() => document.getElementById('lines').data[0].y[19]") == 38
 
 
+MENUS = "document.getElementById('lines').layout.updatemenus"
+TWO_MENUS = """() => {
+  const menu = (key, x) => ({x, buttons: ["one", "two", "three"].map((label, k) => (
+    {label, method: "relayout", args: [{[key]: k}]}))});
+  return Plotly.relayout("lines", {updatemenus: [menu("meta.first", 0.2), menu("meta.second", 0.8)]});
+}"""
+
+
+@pytest.mark.browser
+def test_a_number_turns_the_arrow_keys_to_another_menu(browser, page):
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        seen.page.evaluate(TWO_MENUS)
+        seen.page.focus("#lines")
+        for key, active in [("ArrowDown", [1, 0]), ("2", [1, 0]), ("ArrowDown", [1, 1]), ("ArrowDown", [1, 2]),
+                            ("3", [1, 2]), ("ArrowUp", [1, 1]), ("1", [1, 1]), ("ArrowUp", [0, 1])]:  # fmt: skip
+            seen.page.keyboard.press(key)
+            seen.page.wait_for_function(f"() => {MENUS}.map(m => m.active ?? 0).join() === '{active[0]},{active[1]}'")
+        assert seen.page.evaluate("() => document.getElementById('lines').layout.meta.second") == 1
+        seen.page.keyboard.press("2")
+        assert "control 2: two" in seen.page.locator("figure [aria-live]").first.text_content()
+        seen.page.keyboard.press("ArrowRight")
+        seen.page.wait_for_function("() => document.getElementById('lines').layout.sliders[0].active === 1")
+
+
 @pytest.mark.browser
 def test_hovering_a_point_shows_its_picture(browser, page):
     with visit(browser, page) as seen:

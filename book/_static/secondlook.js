@@ -122,25 +122,39 @@
   async function choose(id, kind, index, step) {
     const { plot, element } = figures.get(id);
     const control = plot.layout[kind][index];
-    const option = (kind === "sliders" ? control.steps : control.buttons)[step];
+    const option = options(kind, control)[step];
     await Plotly.relayout(plot, `${kind}[${index}].active`, step);
     if (option.method && option.method !== "skip") await Plotly[option.method](plot, ...structuredClone(option.args));
     element.querySelector("[aria-live]").textContent = option.label ?? "";
   }
 
+  /* Arrows move the first slider and the first menu, or the second, third … after its number was typed. */
   function onKey(figure, event) {
+    if (event.target !== figure.plot || event.ctrlKey || event.altKey || event.metaKey) return;
     const [kind, by] = {
       ArrowLeft: ["sliders", -1],
       ArrowRight: ["sliders", 1],
       ArrowUp: ["updatemenus", -1],
       ArrowDown: ["updatemenus", 1],
     }[event.key] ?? [];
-    const control = kind && event.target === figure.plot && figure.plot.layout[kind]?.[0];
-    if (!control) return;
+    if (/^[1-9]$/.test(event.key)) return turnTo(figure, Number(event.key) - 1);
+    const controls = figure.plot.layout[kind] ?? [];
+    if (!controls.length) return;
     event.preventDefault();
-    const count = (kind === "sliders" ? control.steps : control.buttons).length;
-    const step = Math.min(Math.max((control.active ?? 0) + by, 0), count - 1);
-    choose(figure.plot.id, kind, 0, step);
+    const index = Math.min(figure.turn ?? 0, controls.length - 1);
+    const steps = options(kind, controls[index]);
+    choose(figure.plot.id, kind, index, Math.min(Math.max((controls[index].active ?? 0) + by, 0), steps.length - 1));
+  }
+
+  const options = (kind, control) => (kind === "sliders" ? control.steps : control.buttons);
+
+  function turnTo(figure, index) {
+    const { layout } = figure.plot;
+    const found = ["updatemenus", "sliders"].filter((kind) => layout[kind]?.length > Math.max(index, 1));
+    if (!found.length) return;
+    figure.turn = index;
+    const told = found.map((kind) => options(kind, layout[kind][index])[layout[kind][index].active ?? 0]?.label ?? "");
+    figure.element.querySelector("[aria-live]").textContent = `control ${index + 1}: ${told.join(", ")}`;
   }
 
   /* ---- pictures: a tile at the cursor, and the tiles behind a cell ---- */

@@ -55,7 +55,8 @@ def confusion_difference(a: Record | list[Record], b: Record | list[Record], lab
         raise ValueError(f"{labels[0]} and {labels[1]} tell different classes apart; compare records of one task")
     change = 100 * (_shares(matrices(b).mean(0), 1) - _shares(matrices(a).mean(0), 1))
     figure = go.Figure()
-    _heat(figure, change, names, zmid=0, texttemplate=_cells(names, "+.1f"),
+    short = "+.1f" if np.abs(change).max() < 9.95 else "+.0f"  # four signs fit into a cell on a telephone
+    _heat(figure, change, names, zmid=0, texttemplate=_cells(names, short),
           hovertemplate="%{y} called %{x}: %{z:+.1f} points<extra></extra>")  # fmt: skip
     gain = np.diag(change)
     k = int(np.abs(gain).argmax())

@@ -105,4 +105,7 @@ def _help(layout: dict) -> str:
         words.append("The left and right arrow keys move its slider.")
     if layout.get("updatemenus"):
         words.append("The up and down arrow keys go through its menu.")
+    most = max(len(layout.get(kind) or ()) for kind in ("sliders", "updatemenus"))
+    if most > 1:
+        words.append(f"There is more than one: the keys 1 to {most} choose which of them the arrows work.")
     return " ".join(words)
