@@ -14,7 +14,7 @@ book: $(READY)       ## the environment, then the whole book → _build/html/ind
 	@$(BIN)/python -m secondlook.publish.site _build/html
 
 test: $(READY)       ## the environment, then every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout 120 tests notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-cell-timeout 120 tests notebooks
 
 lab: $(READY)        ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. $(LAB_FLAGS) notebooks/linear.ipynb

@@ -61,14 +61,20 @@ def chapter(tmp_path, **more):
     return open_chapter("linear", **given)
 
 
-def test_an_override_makes_a_custom_run_beside_the_reports_own(tmp_path):
-    own = chapter(tmp_path, batch_size=100, strength=3.0)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the report's own smoke runs are trained once, by whichever test comes first."""
+    return tmp_path_factory.mktemp("chapter")
+
+
+def test_an_override_makes_a_custom_run_beside_the_reports_own(folder):
+    own = chapter(folder, batch_size=100, strength=3.0)
     (record,) = own.headline()
     assert record.recipe.variant == "custom"
     assert (record.recipe.settings.batch_size, record.recipe.settings.strength) == (100, 3.0)
     assert own.records("c4-full")[0].recipe.settings.batch_size == 400
     assert "batch_size 100" in repr(own)
-    assert not (tmp_path / "linear").exists()
+    assert not (folder / "linear").exists()
 
 
 def test_other_seeds_leave_a_sweep_its_single_one():
@@ -79,8 +85,8 @@ def test_other_seeds_leave_a_sweep_its_single_one():
     assert seeds == {"c4": [0, 1], "patches-sweep": [0]}
 
 
-def test_defaults_of_an_override_change_nothing(tmp_path):
-    same = chapter(tmp_path, batch_size=-1, epochs=-1.0, loss="")
+def test_defaults_of_an_override_change_nothing(folder):
+    same = chapter(folder, batch_size=-1, epochs=-1.0, loss="")
     assert [r.recipe.run for r in same.headline()] == ["c4-full"]
 
 

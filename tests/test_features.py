@@ -1,5 +1,6 @@
 """What a linear classifier sees: whitening, and patch features against a plain reading of their definition."""
 
+import pytest
 import torch
 
 from secondlook.training import features
@@ -12,6 +13,18 @@ def test_pixels_are_centred_on_the_training_set_alone():
     fetch = features.pixels(IMAGES)
     assert fetch(IMAGES).mean(0).abs().max() < 1e-4
     assert torch.allclose(fetch(IMAGES[:1] + 1) - fetch(IMAGES[:1]), torch.ones(1, 300)) or IMAGES[:1].max() == 255
+
+
+@pytest.mark.parametrize("images", [40, 300])
+def test_principal_components_are_those_of_the_covariance_whether_images_are_few_or_many(images):
+    x = torch.randint(0, 256, (images, 8, 8, 1), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    flat = x.flatten(1).double()
+    values, vectors = torch.linalg.eigh(torch.cov(flat.T, correction=0))
+    scale = (values + 1e-3 * values.sum() / 64).rsqrt()
+    expected = ((flat - flat.mean(0)) @ (vectors * scale)).flip(1)[:, :5]
+    white = features.whitened(x, 5)(x).double()
+    signs = (white * expected).sum(0).sign()  # an eigenvector's sign is nobody's choice
+    torch.testing.assert_close(white * signs, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_whitened_pixels_are_uncorrelated_with_unit_variance():

@@ -1,6 +1,7 @@
 """Records of networks trained as classifiers: images, net, training, and the record as soon as it is whole."""
 
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -112,15 +113,28 @@ def build(settings: Classifier, task: "Task") -> nn.Module:
 
     Raises RecipeError for a model or an option that is not there.
     """
-    options = dict(settings.model)
-    name = options.pop("name", None)
-    follows = {"image_size": task.side, "in_channels": task.channels, "num_classes": task.classes}
-    known = models.OPTIONS.get(name, ())
+    options = following(settings.model, task)
     torch.default_generator.manual_seed(draws.generator_seed(task.recipe.seed, -1, 0))
     try:
-        return models.build(name, **{k: v for k, v in follows.items() if k in known} | options)
+        return models.build(options.pop("name", None), **options)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{task.recipe}: {error}") from None
+
+
+def following(model: dict, task: "Task") -> dict:
+    """A recipe's `model` table with what follows from a task's images, where the net has such an option."""
+    follows = {"image_size": task.side, "in_channels": task.channels, "num_classes": task.classes}
+    known = models.OPTIONS.get(model.get("name"), ())
+    return {k: v for k, v in follows.items() if k in known} | model
+
+
+@lru_cache
+def multiply_adds(model: str, channels: int, side: int) -> int:
+    """Of one image's forward pass; `model` is a whole table as JSON, and the net is counted without memory."""
+    options = json.loads(model)
+    with torch.device("meta"):
+        net = models.build(options.pop("name"), **options)
+    return sum(models.macs(net, (channels, side, side)).values())
 
 
 class Task:
@@ -218,10 +232,9 @@ class Task:
         return Checkpoint(path, identity, circumstances, every=SAVE_EVERY, deadline=self.execution.deadline)
 
     def macs(self) -> int:
-        """Multiply-adds of one image's forward pass, counted on a net without memory."""
-        with torch.device("meta"):
-            net = build(self.recipe.settings, self)
-        return sum(models.macs(net, (self.channels, self.side, self.side)).values())
+        """Multiply-adds of one image's forward pass."""
+        model = json.dumps(following(self.recipe.settings.model, self), sort_keys=True)
+        return multiply_adds(model, self.channels, self.side)
 
 
 def normalisation(kind: str, x: np.ndarray) -> tuple[list[float], list[float]]:

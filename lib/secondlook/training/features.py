@@ -25,19 +25,39 @@ def whitened(train: Tensor, count: int = 0, epsilon: float = 1e-3) -> Fetch:
 
     epsilon is added to the eigenvalues, relative to the mean eigenvalue, so that noise is not blown up.
     """
-    from scipy.linalg import eigh
-
     flat = train.flatten(1).float()
     mean = flat.mean(0)
+    few = 0 < count < len(flat) < flat.shape[1]
+    values, vectors, total = _components_of_few(flat - mean, count) if few else _components(flat, mean, count)
+    matrix = (vectors * (values.clamp(min=0) + epsilon * total / flat.shape[1]).rsqrt()).float().flip(1)
+    return lambda x: (x.flatten(1).float() - mean) @ matrix
+
+
+def _components(flat: Tensor, mean: Tensor, count: int) -> tuple[Tensor, Tensor, float]:
+    """The `count` (0: all) largest eigenvalues of the covariance, ascending, their vectors (D, k), and its trace."""
     covariance = torch.zeros(flat.shape[1], flat.shape[1], dtype=torch.float64)
     for part in flat.split(5000):
         centred = part - mean
         covariance += (centred.T @ centred).double()
-    size = len(covariance)
-    largest = [size - (count or size), size - 1]
-    values, vectors = (torch.from_numpy(a) for a in eigh((covariance / len(flat)).numpy(), subset_by_index=largest))
-    matrix = (vectors * (values.clamp(min=0) + epsilon * covariance.trace() / len(flat) / size).rsqrt()).float().flip(1)
-    return lambda x: (x.flatten(1).float() - mean) @ matrix
+    covariance /= len(flat)
+    return *_largest(covariance, count), float(covariance.trace())
+
+
+def _components_of_few(centred: Tensor, count: int) -> tuple[Tensor, Tensor, float]:
+    """The same from the products of images with each other, where there are fewer images than pixels."""
+    centred = centred.double()
+    products = centred @ centred.T / len(centred)
+    total = float(products.trace())
+    values, vectors = _largest(products, count)
+    return values, centred.T @ vectors / (len(centred) * values.clamp(min=1e-12 * total)).sqrt(), total
+
+
+def _largest(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    from scipy.linalg import eigh
+
+    size = len(matrix)
+    values, vectors = eigh(matrix.numpy(), subset_by_index=[size - (count or size), size - 1])
+    return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
 def patches(train: Tensor, count: int, size: int, seed: int) -> Fetch:
