@@ -9,6 +9,7 @@ import importlib
 import json
 import statistics
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from secondlook.record import replace_file
 
 MODULES = ("linear", "nets")
+ENOUGH = 25.0  # seconds of a case after which a quick benchmark begins no further round
 
 
 @dataclass
@@ -42,7 +44,10 @@ def measure(case: Case, quick: bool, told: Callable[[str], None]) -> dict:
     if not abs(mine - theirs) <= case.tolerance * abs(theirs):
         raise RuntimeError(f"{case.name}: after 20 equal steps the losses differ, {mine:g} here and {theirs:g} there")
     rates: dict[str, list[float]] = {"ours": [], "plain": []}
+    clock = time.perf_counter()
     for turn in range(2 if quick else case.rounds):
+        if quick and turn and time.perf_counter() - clock > ENOUGH:
+            break
         told(f"{case.name}: round {turn + 1}")
         for side in rates:
             examples, seconds = getattr(case, side)()
