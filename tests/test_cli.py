@@ -122,3 +122,12 @@ def test_pages_that_only_read_records_import_no_torch():
     code = "import sys\nfrom secondlook import recipe, reports, record, claims, figures, cli\nfrom secondlook import chapter\nprint([m for m in sys.modules if m.split('.')[0] in ('torch', 'torchvision', 'sklearn')][:3])"  # noqa: E501
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(("own", "then"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(own, then, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert main(["list", "linear", "--json"]) == 0
+    assert os.environ["OMP_WAIT_POLICY"] == then

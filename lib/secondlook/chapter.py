@@ -23,6 +23,7 @@ from secondlook.publish.parameters import seeds as seed_list
 from secondlook.recipe import RecipeError
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Plan, Report, read
+from secondlook.training import patient_threads
 
 
 @dataclass
@@ -217,6 +218,7 @@ def open_chapter(
     project's runs/, or to runs/ in `records_dir`. Overrides that are "" or -1 are as the report; any other makes a
     `custom` run beside the report's. Raises RecipeError or ParameterError for a bad value.
     """
+    patient_threads()
     report = read(name)
     given = {"profile": profile, "variant": variant, "seeds": seeds, "train": train, "device": device}
     check_values({**given, "max_minutes": max_minutes}, report=name)

@@ -14,12 +14,15 @@ from pathlib import Path
 from secondlook.recipe import PROFILES, VARIANTS, RecipeError
 from secondlook.record import RecordError, Records
 from secondlook.reports import ROOT, Plan, names, read
+from secondlook.training import patient_threads
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    if arguments.run_command is not _bench:  # whose plain loop waits as torch has it
+        patient_threads()
     from secondlook.data import DataError
 
     try:
