@@ -124,10 +124,14 @@ def test_pages_that_only_read_records_import_no_torch():
     assert out.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("own", "then"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
-def test_threads_sleep_while_they_wait_unless_the_environment_says_otherwise(own, then, monkeypatch, capsys):
-    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
-    if own is None:
-        monkeypatch.delenv("OMP_WAIT_POLICY")
+@pytest.mark.parametrize(
+    ("own", "spins"),
+    [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_threads_soon_sleep_while_they_wait_unless_the_environment_says_otherwise(own, spins, monkeypatch, capsys):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.setenv(name, own.get(name, ""))
+        if name not in own:
+            monkeypatch.delenv(name)
     assert main(["list", "linear", "--json"]) == 0
-    assert os.environ["OMP_WAIT_POLICY"] == then
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
