@@ -2,7 +2,6 @@
 
 import os
 
-
 SPINS = 30_000  # of GNU's OpenMP, which makes 300,000; about 0.1 ms
 
 
