@@ -98,7 +98,7 @@ def test_a_measurement_has_the_promised_fields():
     assert row["step_us"] == 5000.0
 
 
-@pytest.mark.parametrize(("quick", "enough", "rounds"), [(True, 25.0, 2), (True, -1.0, 1), (False, -1.0, 5)])
+@pytest.mark.parametrize(("quick", "enough", "rounds"), [(True, 12.0, 2), (True, -1.0, 1), (False, -1.0, 5)])
 def test_only_a_quick_benchmark_can_have_enough_after_its_first_round(quick, enough, rounds, monkeypatch):
     monkeypatch.setattr(bench, "ENOUGH", enough)
     assert measure(case(), quick, lambda text: None)["rounds"] == rounds

@@ -17,7 +17,7 @@ from pathlib import Path
 from secondlook.record import replace_file
 
 MODULES = ("linear", "nets")
-ENOUGH = 25.0  # seconds of a case after which a quick benchmark begins no further round
+ENOUGH = 12.0  # seconds of a case after which a quick benchmark begins no further round
 
 
 @dataclass
