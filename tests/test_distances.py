@@ -79,3 +79,12 @@ def test_sets_that_do_not_compare_are_refused():
         distances.sliced_wasserstein(images(0, 3), images(0, 3, side=4))
     with pytest.raises(ValueError, match="of one size"):
         distances.row_sliced_wasserstein(images(0, 3)[:, 0], images(0, 3))
+
+
+def test_the_repeats_of_one_seed_tell_how_far_seeds_differ():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((30, 12, 12)), rng.random((30, 12, 12)) ** 2
+    how = {"directions": 10, "quantiles": 10}
+    means = [distances.row_sliced_wasserstein(x, y, seed=s, **how) for s in range(60)]
+    told = [distances.row_repeats(x, y, s, **how).std(ddof=1) / 10**0.5 for s in range(60)]
+    assert np.mean(told) == pytest.approx(np.std(means, ddof=1), rel=0.3)

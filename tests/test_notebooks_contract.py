@@ -5,8 +5,10 @@ import json
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from secondlook.publish.outputs import joined
 from secondlook.publish.parameters import ParameterError, declared
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
@@ -89,3 +91,10 @@ def test_each_fault_is_found(tmp_path, cell, change, says):
 
 def test_another_kernel_is_found(tmp_path):
     assert faults(_written(tmp_path, {**GOOD, "metadata": {}})) == ["the kernel's name is not python3"]
+
+
+def test_what_is_printed_in_parts_is_kept_as_one():
+    printed = (("stdout", "a\n"), ("stdout", "b\n"), ("stderr", "c"))
+    parts = [nbformat.v4.new_output("stream", name=n, text=t) for n, t in printed]
+    told = [(o.name, o.text) for o in joined(parts)]
+    assert told == [("stdout", "a\nb\n"), ("stderr", "c")]

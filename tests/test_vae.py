@@ -142,8 +142,9 @@ def test_a_record_is_whole_and_filed_at_once(tmp_path):
     assert filed.metrics == record.metrics
     m = record.metrics
     assert {"svm_accuracy", "kmeans_accuracy", "row_swd_zeros", "row_swd_ones", "row_swd_between", "swd_zeros",
-            "swd_floor_ones", "row_swd_floor_zeros", "parameters", "silhouette", "probe_accuracy", "kmeans_ari",
-            "svm_seconds", "kmeans_seconds", "train_seconds", "class_distances", "test_kl"} <= set(m)  # fmt: skip
+            "swd_floor_ones", "row_swd_floor_zeros", "row_swd_between_se", "parameters", "silhouette", "probe_accuracy",
+            "kmeans_ari", "svm_seconds", "kmeans_seconds", "train_seconds", "class_distances",
+            "test_kl"} <= set(m)  # fmt: skip
     assert {"labels", "svm_predictions", "kmeans_predictions", "latents", "latent_tsne", "latent_tsne_plane",
             "latent_umap", "latent_pca", "reconstructions", "walk", "test_index"} <= set(filed.arrays)  # fmt: skip
     labels = filed.arrays["labels"]

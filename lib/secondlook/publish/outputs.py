@@ -30,12 +30,25 @@ def refresh(path: Path) -> list[str]:
         if cell.cell_type != "code":
             continue
         if "keep_output" in cell.metadata.get("tags", []):
+            cell.outputs = joined(cell.outputs)
             kept.append(cell.id)
         else:
             cell.outputs, cell.execution_count = [], None
     executed.metadata = {"kernelspec": executed.metadata["kernelspec"], "language_info": {"name": "python"}}
     replace_file(path, f"{nbformat.writes(executed)}\n".encode())
     return kept
+
+
+def joined(outputs: list) -> list:
+    """The outputs with what was printed in several parts, as chance in time has it, in one."""
+    found = []
+    for output in outputs:
+        last = found[-1] if found else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def main(arguments: list[str]) -> int:
