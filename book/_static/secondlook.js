@@ -118,6 +118,8 @@
 
   /* ---- sliders and menus from the keyboard ---- */
 
+  const options = (kind, control) => (kind === "sliders" ? control.steps : control.buttons);
+
   /* Chooses a step of a slider or a button of a menu, as a click would. */
   async function choose(id, kind, index, step) {
     const { plot, element } = figures.get(id);
@@ -145,8 +147,6 @@
     const steps = options(kind, controls[index]);
     choose(figure.plot.id, kind, index, Math.min(Math.max((controls[index].active ?? 0) + by, 0), steps.length - 1));
   }
-
-  const options = (kind, control) => (kind === "sliders" ? control.steps : control.buttons);
 
   function turnTo(figure, index) {
     const { layout } = figure.plot;

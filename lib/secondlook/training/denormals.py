@@ -1,8 +1,8 @@
-"""Numbers too small for float32's exponent, which a CPU reckons with a hundred times slower than with others.
+"""Numbers too small for float32's exponent, with which a CPU reckons slowly.
 
 A unit that has died gets gradients of exactly zero, and what an optimiser remembers of it shrinks by a tenth a step
-until it is such a number, for good. With a third of the units dead, an Adam step takes four times as long
-after 1000 of them.
+until it is such a number, for good. With three units in ten dead, a step of Adam takes twice as long after 1000 of them
+(benchmarks/denormals.py).
 """
 
 from collections.abc import Iterator

@@ -9,16 +9,13 @@ from torch.optim import SGD, Adam, Adamax, AdamW, NAdam, Optimizer, RMSprop
 from secondlook.recipe import RecipeError, nearest
 
 
-class UncorrectedAdam(Optimizer):
-    """Adam without bias correction: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², w ← w − η·m/(√v + ε).
+class ElementWise(Optimizer):
+    """An optimiser that moves each weight by its gradient and by its own `memories`, which begin at zero.
 
-    Kingma and Ba 2015, algorithm 1, without the two divisions by 1 − βᵗ. Works element by element.
+    Subclasses write `move(group, params, grads, *memories)` with lists of tensors.
     """
 
-    def __init__(
-        self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-    ):
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+    memories: tuple[str, ...]
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
@@ -28,12 +25,26 @@ class UncorrectedAdam(Optimizer):
                 continue
             for p in params:
                 if not self.state[p]:
-                    self.state[p] = {"mean": torch.zeros_like(p), "square": torch.zeros_like(p)}
-            means, squares = ([self.state[p][name] for p in params] for name in ("mean", "square"))
-            self._update(group, params, [p.grad for p in params], means, squares)
+                    self.state[p] = {name: torch.zeros_like(p) for name in self.memories}
+            remembered = ([self.state[p][name] for p in params] for name in self.memories)
+            self.move(group, params, [p.grad for p in params], *remembered)
+
+
+class UncorrectedAdam(ElementWise):
+    """Adam without bias correction: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², w ← w − η·m/(√v + ε).
+
+    Kingma and Ba 2015, algorithm 1, without the two divisions by 1 − βᵗ.
+    """
+
+    memories = ("mean", "square")
+
+    def __init__(
+        self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ):
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
 
     @staticmethod
-    def _update(group: dict, params: list, grads: list, means: list, squares: list) -> None:
+    def move(group: dict, params: list, grads: list, means: list, squares: list) -> None:
         first, second = group["betas"]
         torch._foreach_lerp_(means, grads, 1 - first)
         torch._foreach_mul_(squares, second)
@@ -43,31 +54,25 @@ class UncorrectedAdam(Optimizer):
         torch._foreach_addcdiv_(params, means, below, -group["lr"])
 
 
-class InnerEpsRMSprop(Optimizer):
+class InnerEpsRMSprop(ElementWise):
     """RMSprop with ε under the root, as Keras 2.11 and later have it: v ← αv + (1−α)g², w ← w − η·g/√(v + ε).
 
     torch and Tieleman and Hinton 2012 add ε outside. With ε = 1e-7 the least divisor is 3.2e-4 here and 1e-7 there, so
-    weights with gradients below about 1e-3 move less. Works element by element.
+    weights with gradients below about 1e-3 move less.
     """
+
+    memories = ("square",)
 
     def __init__(self, params: Iterable, lr: float = 1e-3, alpha: float = 0.9, eps: float = 1e-7):
         super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
 
-    @torch.no_grad()
-    def step(self, closure=None) -> None:
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if not params:
-                continue
-            for p in params:
-                if not self.state[p]:
-                    self.state[p] = {"square": torch.zeros_like(p)}
-            grads, squares = [p.grad for p in params], [self.state[p]["square"] for p in params]
-            torch._foreach_mul_(squares, group["alpha"])
-            torch._foreach_addcmul_(squares, grads, grads, 1 - group["alpha"])
-            below = torch._foreach_add(squares, group["eps"])
-            torch._foreach_sqrt_(below)
-            torch._foreach_addcdiv_(params, grads, below, -group["lr"])
+    @staticmethod
+    def move(group: dict, params: list, grads: list, squares: list) -> None:
+        torch._foreach_mul_(squares, group["alpha"])
+        torch._foreach_addcmul_(squares, grads, grads, 1 - group["alpha"])
+        below = torch._foreach_add(squares, group["eps"])
+        torch._foreach_sqrt_(below)
+        torch._foreach_addcdiv_(params, grads, below, -group["lr"])
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -137,7 +142,7 @@ def build(table: dict, parameters: Iterable[Tensor], *, fused: bool = False, cap
         options["amsgrad"] = True
     if fused and kind in FUSED:
         options["fused"] = True
-    if capturable and kind not in (SGD, UncorrectedAdam, InnerEpsRMSprop):
+    if capturable and kind is not SGD and not issubclass(kind, ElementWise):
         options["capturable"] = True
     trained = [p for p in parameters if p.requires_grad]
     return kind(trained, lr=float(table["learning_rate"]), **options)
