@@ -709,3 +709,18 @@ def test_missing_runs_are_listed_once_each_with_their_cost_and_command():
     assert shown.rows[0][2] == len({p.recipe.id for p in plans})
     assert float(shown.rows[0][3]) == pytest.approx(sum(p.minutes for p in plans), abs=0.6)
     assert "<code>secondlook train linear --run l1 --variant corrected</code>" in shown._repr_html_()
+
+
+def test_a_long_list_of_missing_runs_is_folded_under_what_it_counts():
+    plans = [p for run in [f"c{k}" for k in range(1, 9)] for p in REPORT.plans(run, seeds=[0, 1])]
+    shown = figures.missing_table(plans, "Not run")
+    counts = f"{len({p.recipe.id for p in plans})} records, {len(shown.rows)} commands"
+    assert shown.folded
+    assert shown.caption == f"Not run: {counts}"
+    page = shown._repr_html_()
+    assert page.startswith(f'<details class="sl-folded"><summary>Not run: {counts}</summary><table><thead>')
+    assert "<caption>" not in page
+    assert page.count("<code>secondlook train") == len(shown.rows)
+    short = figures.missing_table(plans[:2], "Not run")
+    assert not short.folded
+    assert short._repr_html_().startswith("<table><caption>Not run</caption>")

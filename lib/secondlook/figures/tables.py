@@ -13,6 +13,7 @@ from secondlook.reports import VERDICTS, Plan, Report
 
 SHORT = 7  # digits of a record's id
 SHOWN = 3  # ids, or numbers, in a cell
+LONG = 12  # rows; a longer list of what is missing is folded away under its caption
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,15 @@ class Html:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns; the first cell of a row is its header. Shows as HTML on a page, as text elsewhere."""
+    """Rows under columns; the first cell of a row is its header. Shows as HTML on a page, as text elsewhere.
+
+    A folded one shows its caption, and its rows when that is opened.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple, ...]
     caption: str = field(default="")
+    folded: bool = False
 
     def _repr_html_(self) -> str:
         head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in self.columns)
@@ -37,8 +42,10 @@ class Table:
             f'<tr><th scope="row">{_markup(first)}</th>{"".join(f"<td>{_markup(c)}</td>" for c in rest)}</tr>'
             for first, *rest in self.rows
         )
-        title = f"<caption>{html.escape(self.caption)}</caption>" if self.caption else ""
-        return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        told = html.escape(self.caption)
+        title = f"<caption>{told}</caption>" if self.caption and not self.folded else ""
+        shown = f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return f'<details class="sl-folded"><summary>{told}</summary>{shown}</details>' if self.folded else shown
 
     def __repr__(self) -> str:
         cells = [list(self.columns), *([_text(c) for c in row] for row in self.rows)]
@@ -139,7 +146,8 @@ def missing_table(
 ) -> Table:
     """Every run of which records are missing: how many, the minutes they are expected to take, and the command.
 
-    `plans` are those without a record, as `Chapter.missing` has them. Shared recipes are counted once.
+    `plans` are those without a record, as `Chapter.missing` has them. Shared recipes are counted once. A long one is
+    folded, and its caption then says how many records it lists.
     """
     groups: dict[tuple, dict[str, Plan]] = {}
     for plan in plans:
@@ -154,7 +162,9 @@ def missing_table(
         words = VARIANT_WORDS.get(variant, variant)
         told.append((run, words, len(own), f"{minutes[0]:,.0f}", f"{minutes[1]:,.1f}", markup))
     heads = ("run", "variant", "records", "minutes on two cores", "minutes on a GPU", "command")
-    return Table(heads, tuple(told), caption)
+    folded = len(told) > LONG
+    count = f": {counted(sum(len(own) for own in groups.values()), 'record')}, {counted(len(told), 'command')}"
+    return Table(heads, tuple(told), caption + count * folded, folded)
 
 
 def notice(text: str) -> Notice:
