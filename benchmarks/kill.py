@@ -129,7 +129,7 @@ def trial(net: str, kills: int, chance: random.Random, longest: float) -> dict:
                 break
             counts["kills"] += 1
             counts["in a save"] += bool(writing(saves) - old)
-            counts["mid-epoch"] += any(read(path)[1]["step"] > 0 for path in saves.glob("*.ckpt"))
+            counts["mid-epoch"] += any(read(path)[1].get("step", 0) > 0 for path in saves.glob("*.ckpt"))
         else:
             if not finished(train(net, folder), time.monotonic() + 600):
                 raise SystemExit("a run did not end")

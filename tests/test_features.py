@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from secondlook.experiments.linear import Images
+from secondlook.reports import read
 from secondlook.training import features
 
 torch.manual_seed(0)
@@ -58,3 +60,11 @@ def test_patch_features_need_no_labels_and_repeat():
     assert first.shape == (4, 24)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_images_of_a_closed_test_set_are_not_even_looked_at():
+    tested = next(p.recipe for p in read("linear").plans("pixels", "further", profile="smoke"))
+    opened, closed = (Images(tested, "", test=test) for test in (True, False))
+    assert len(opened.x_test) == len(opened.y_test) > 0
+    assert len(closed.x_test) == 0
+    assert torch.equal(closed.x_val, opened.x_val)

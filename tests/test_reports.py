@@ -1,5 +1,6 @@
 """The five reports as data: layers, grids, seeds, ids, and every published number against a literal."""
 
+import inspect
 import itertools
 import re
 import tomllib
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from secondlook import reports
+from secondlook.chapter import open_chapter
 from secondlook.claims.judge import judge
 from secondlook.data.augment import augmentation
 from secondlook.models import OPTIONS
@@ -261,6 +263,9 @@ def test_headline_runs_have_seeds_enough_and_every_plan_an_estimate(name):
     assert min(counts.values()) >= 6, counts
     smoke = report.plans(profile="smoke")
     assert max(p.minutes for p in smoke) <= 0.05
+    told = inspect.signature(open_chapter).parameters["max_minutes"].default
+    quick = {p.recipe.id: p.minutes for p in report.plans(profile="quick")}
+    assert sum(quick.values()) <= told, "a quick chapter would train nothing unless its reader allows more minutes"
 
 
 @pytest.mark.parametrize("name", REPORTS)

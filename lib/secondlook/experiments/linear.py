@@ -43,13 +43,13 @@ def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
 
 
 class Images:
-    """Training, validation and test images of a recipe, as features fetched by index."""
+    """Training, validation and test images of a recipe, as features fetched by index; no test images without `test`."""
 
-    def __init__(self, recipe: Recipe, data_dir):
+    def __init__(self, recipe: Recipe, data_dir, test: bool = True):
         self.source = _load(recipe.data, str(data_dir))
         parts = split(self.source, recipe.data, recipe.split_seed)
         self.x, x_val = (torch.from_numpy(self.source.x_train[i]) for i in (parts.train, parts.validation))
-        x_test = torch.from_numpy(self.source.x_test[parts.test])
+        x_test = torch.from_numpy(self.source.x_test[parts.test if test else parts.test[:0]])
         self.y, self.y_val, self.y_test = map(torch.from_numpy, (parts.y_train, parts.y_validation, parts.y_test))
         s = recipe.settings
         if s.augment == "flip":
@@ -80,7 +80,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     label = f"{first.report} seed {first.seed}: {len(group)} runs together" if len(group) > 1 else str(first)
     execution.progress(label, 0.0)
     started, clock = datetime.now(UTC), time.perf_counter()
-    images = Images(first, execution.data_dir)
+    images = Images(first, execution.data_dir, test=any(r.settings.test for r in group))
     identity = hashlib.sha256("".join(r.id for r in group).encode()).hexdigest()[:16]
     checkpoint = Checkpoint(
         execution.runs_dir / "checkpoints" / f"linear-{identity}.ckpt",
