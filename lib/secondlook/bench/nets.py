@@ -59,7 +59,7 @@ WORKS = (
     Work("six-convolution CNN", "optimizers", "final-sgd", "as_coded", steps=(20, 200), small=True,
          checked_with={"precision": "float64"}),
     Work("VGG16 at 224", "vgg", "vgg16", "as_published", steps=(1, 3), warm=1, changes={"batch_size": 8},
-         checked_with={"model.image_size": 64, "data.image_size": 64}, cuda_steps=60),
+         checked_with={"model.image_size": 32, "data.image_size": 32}, cuda_steps=60),
     Work("MLP VAE at 64", "vae", "vae-clean", "as_coded", steps=(30, 300),
          checked_with={"model.image_size": 28, "data.image_size": 28}),
 )  # fmt: skip
