@@ -3,6 +3,7 @@
 import pytest
 
 from secondlook.chapter import _plans, open_chapter
+from secondlook.data import DataError
 from secondlook.experiments import Execution, load_or_produce
 from secondlook.figures import combinations, roc
 from secondlook.figures.values import caption
@@ -121,6 +122,13 @@ def test_the_committed_chapter_reads_from_records_alone():
     assert not whole.missing
     assert whole.images is None
     assert "digest" in whole.provenance()
+
+
+def test_damaged_images_are_refused_by_name_and_not_taken_for_missing_ones(tmp_path):
+    (tmp_path / "cifar10.npz").write_bytes(b"PK\3\4 and no more")
+    opened = open_chapter("linear", profile="full", variant="as_coded", train="never", data_dir=str(tmp_path))
+    with pytest.raises(DataError, match=r"cifar10\.npz: not a readable \.npz file"):
+        opened.samples()
 
 
 def test_quick_records_stand_in_where_full_ones_are_missing_and_say_so(tmp_path):

@@ -69,12 +69,15 @@ class Chapter:
 
     @cached_property
     def images(self):
-        """The data set the records were made from, in canonical order, or None where its pixels are not at hand."""
-        from secondlook.data import DataError, load
+        """The data set the records were made from, in canonical order, or None where its pixels are not at hand.
+
+        Raises DataError, naming the file, where they are damaged.
+        """
+        from secondlook.data import MissingDataError, load
 
         try:
             return load(self.data, self.execution.data_dir)
-        except DataError:
+        except MissingDataError:
             return None
 
     @property

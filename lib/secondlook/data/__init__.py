@@ -1,6 +1,6 @@
 """Images: where they come from, their canonical order and digests, splits by hash, and draws that need no memory."""
 
-from secondlook.data.images import DATA_SETS, DataError, Images, canonical
+from secondlook.data.images import DATA_SETS, DataError, Images, MissingDataError, canonical
 from secondlook.data.names import SUPERCLASSES
 from secondlook.data.sources import fetch, load, summary
 from secondlook.data.splits import Duplicates, Split, duplicates, hash_draws, split
@@ -11,6 +11,7 @@ __all__ = [
     "DataError",
     "Duplicates",
     "Images",
+    "MissingDataError",
     "Split",
     "canonical",
     "duplicates",

@@ -18,6 +18,10 @@ class DataError(Exception):
     """Images that cannot be used: says which file, what is wrong with it and the way out."""
 
 
+class MissingDataError(DataError):
+    """Images that are not here at all; what reads records alone does without them."""
+
+
 @dataclass(frozen=True)
 class DataSet:
     """What is known of a data set before its files are opened. `digest` is None where nothing is pinned."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from secondlook.data import standins
-from secondlook.data.images import DATA_SETS, KEYS, DataError, Images, canonical
+from secondlook.data.images import DATA_SETS, KEYS, DataError, Images, MissingDataError, canonical
 from secondlook.recipe import Data
 
 OFFICIAL = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "mnist": "MNIST/raw"}
@@ -21,8 +21,8 @@ def load(data: Data, data_dir: str | Path) -> Images:
     """The images that the recipe's `data` names, in canonical order.
 
     Source `official` takes NAME.npz where it is, else the official files as torchvision lays them out; `npz` takes
-    only NAME.npz; `standin` needs no file. Raises DataError, naming the file, where they are missing, damaged or
-    another data set's.
+    only NAME.npz; `standin` needs no file. Raises DataError, naming the file, where they are damaged or another data
+    set's, and MissingDataError, a DataError, where there is none.
     """
     name, folder = _known(data.name), Path(data_dir)
     if data.source == "standin":
@@ -33,7 +33,7 @@ def load(data: Data, data_dir: str | Path) -> Images:
     official = folder / OFFICIAL[name]
     if data.source == "official" and official.is_dir():
         return _verified(name, "official", _read_official(name, folder), official)
-    raise DataError(
+    raise MissingDataError(
         f"{file}: no such file, and {DATA_SETS[name].title} is needed; run `secondlook data fetch {name}` "
         f"(or `make data` for every set), or put {name}.npz with {', '.join(KEYS)} into {folder}"
     )
