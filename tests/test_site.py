@@ -57,6 +57,12 @@ points.update_layout(title="Points with their pictures", height=320, meta={"seco
     "id": "points", "alt": "Four points.",
     "hover_sprite": {**sprite, "src": uri, "index_from": "customdata"}}})
 points.show()
+grid = go.Figure(go.Scatter(x=[1, 3], y=[1, 1], mode="markers"))
+grid.add_layout_image(source=uri, x=0, y=0, sizex=4, sizey=2, xref="x", yref="y", sizing="stretch", yanchor="top")
+grid.update_xaxes(range=[0, 4], visible=False, constrain="domain")
+grid.update_yaxes(range=[2, 0], visible=False, constrain="domain", scaleanchor="x", constraintoward="top")
+grid.update_layout(height=500, meta={"secondlook": {"id": "grid", "alt": "Four tiles."}})
+grid.show()
 from IPython.display import HTML, display
 display(HTML("<table><tr><td>cell</td></tr></table>"))
 print("training is allowed:", os.environ.get("SECONDLOOK_TRAIN"))
@@ -151,9 +157,9 @@ def edit(path: Path, old: str, new: str) -> None:
 
 @pytest.mark.browser
 def test_every_figure_draws_and_every_control_moves_it_without_a_request_or_an_error(browser, page):
-    report = page_report(browser, page, expected=("lines", "confusion", "points"))
+    report = page_report(browser, page, expected=("lines", "confusion", "points", "grid"))
     assert report == {
-        "drawn": ["lines", "confusion", "points"],
+        "drawn": ["lines", "confusion", "points", "grid"],
         "failed": [],
         "sliders": 1,
         "menus": 1,
@@ -229,6 +235,22 @@ def test_a_drawn_figure_takes_the_room_that_was_kept_for_it(browser, page):
         before = seen.page.evaluate(heights)
         draw_all(seen.page)
         assert seen.page.evaluate(heights) == before
+
+
+@pytest.mark.browser
+def test_a_picture_that_shrinks_on_a_telephone_leaves_no_empty_room_below_it(browser, page):
+    room = """() => {
+      const {height, _size, yaxis} = document.getElementById("grid")._fullLayout;
+      return [height, yaxis.domain[0] * _size.h];
+    }"""
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        assert seen.page.evaluate(room)[0] == 500
+    with visit(browser, page, width=390, height=844) as seen:
+        draw_all(seen.page)
+        height, empty = seen.page.evaluate(room)
+        assert height < 400
+        assert empty < 5
 
 
 @pytest.mark.browser
@@ -360,6 +382,7 @@ def test_every_figure_has_its_alternative_text_and_its_title_in_the_caption(page
         "Two lines that rise, the second one faster.",
         "Two classes; cats are more often right.",
         "Four points.",
+        "Four tiles.",
     ]
     assert "A finding that is long enough to wrap" in page.read_text(encoding="utf-8").split("<figcaption", 1)[1][:200]
 

@@ -46,14 +46,18 @@
     figure.plot.addEventListener("keydown", (event) => onKey(figure, event));
     if (figure.extras.hover_sprite) hoverTiles(figure, figure.extras.hover_sprite);
     if (figure.extras.click_sprite) clickTiles(figure, figure.extras.click_sprite);
-    await grow(figure);
+    await fit(figure);
     new ResizeObserver(() => reshape(figure)).observe(figure.plot);
   }
 
-  /* On a telephone a long legend takes its room from the plot: gives it back. */
-  async function grow({ plot, layout, narrow }) {
-    const missing = narrow ? LEAST - plot._fullLayout._size.h : 0;
-    if (missing > 0) await Plotly.relayout(plot, "height", (layout.height ?? 450) + missing);
+  /* On a telephone a long legend takes its room from the plot: gives it back. A picture gets smaller there, its
+     proportions kept: the room below it goes. */
+  async function fit({ plot, layout, narrow }) {
+    if (!narrow) return;
+    const { _size, yaxis } = plot._fullLayout;
+    const picture = layout.images?.length && yaxis?.scaleanchor && !layout.yaxis2 && !layout.sliders?.length;
+    const change = picture ? -yaxis.domain[0] * _size.h : Math.max(LEAST - _size.h, 0);
+    if (change) await Plotly.relayout(plot, "height", (layout.height ?? 450) + change);
   }
 
   /* A control may set a title; it belongs in the caption, where it wraps. */
@@ -101,7 +105,7 @@
     const narrow = figure.plot.clientWidth < NARROW;
     if (narrow === figure.narrow || !figure.plot.clientWidth) return;
     figure.narrow = narrow;
-    Plotly.relayout(figure.plot, shape(figure)).then(() => grow(figure));
+    Plotly.relayout(figure.plot, shape(figure)).then(() => fit(figure));
   }
 
   function set(object, path, value) {
