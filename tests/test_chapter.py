@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.chapter import _plans, open_chapter
+from secondlook.chapter import _plans, _progress, open_chapter
 from secondlook.data import DataError
 from secondlook.experiments import Execution, load_or_produce
 from secondlook.figures import combinations, roc
@@ -140,3 +140,16 @@ def test_quick_records_stand_in_where_full_ones_are_missing_and_say_so(tmp_path)
     assert "quick profile" in caption([found])
     assert any(p.recipe.run == "c4-full" for p in opened.missing)
     assert not opened.records("c6-full")
+
+
+def test_progress_in_a_notebook_estimates_from_what_is_done_now(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    tell = _progress()
+    for share in (0.5, 0.55, 0.6, 0.65):
+        tell("run", share)
+        now += 20.0
+    assert capsys.readouterr().out.splitlines() == [
+        "run:  55%, 20 s, about 180 s left",
+        "run:  65%, 60 s, about 140 s left",
+    ]

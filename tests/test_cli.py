@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from secondlook.cli import main, seeds
+from secondlook.cli import Bar, main, seeds
 
 
 def run(*words):
@@ -135,3 +135,16 @@ def test_threads_soon_sleep_while_they_wait_unless_the_environment_says_otherwis
             monkeypatch.delenv(name)
     assert main(["list", "linear", "--json"]) == 0
     assert os.environ.get("GOMP_SPINCOUNT") == spins
+
+
+def test_a_run_that_goes_on_estimates_from_what_it_does_now(monkeypatch, capsys):
+    now = 0.0
+    monkeypatch.setattr("tqdm.std.time", lambda: now)
+    bar = Bar()
+    for share in (0.5, 0.5625, 0.625):
+        bar("run", share)
+        now += 20.0
+    assert [line.split("|")[-1].strip() for line in capsys.readouterr().err.split("\r") if line] == [
+        "00:00 < ?", "00:20 < 02:20", "00:40 < 02:00",
+    ]  # fmt: skip
+    bar.close()

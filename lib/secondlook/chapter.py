@@ -261,15 +261,16 @@ def _progress():
     """Text progress for a notebook, at most one line for every tenth of a group that takes its time."""
     import time
 
-    state = {"label": None, "start": 0.0, "next": 5.0}
+    state = {"label": None, "start": 0.0, "first": 0.0, "next": 5.0}
 
     def tell(label: str, share: float) -> None:
         now = time.monotonic()
         if label != state["label"]:
-            state.update(label=label, start=now, next=5.0)
-        spent = now - state["start"]
-        if spent >= state["next"] and share > 0.01:
-            state["next"] = spent + max(5.0, spent / share / 10)
-            print(f"{label}: {share:4.0%}, {spent:.0f} s, about {spent / share * (1 - share):.0f} s left", flush=True)
+            state.update(label=label, start=now, first=share, next=5.0)
+        spent, gained = now - state["start"], share - state["first"]
+        if spent >= state["next"] and gained > 0.01:
+            whole = spent / gained
+            state["next"] = spent + max(5.0, whole / 10)
+            print(f"{label}: {share:4.0%}, {spent:.0f} s, about {whole * (1 - share):.0f} s left", flush=True)
 
     return tell

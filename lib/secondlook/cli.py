@@ -257,7 +257,9 @@ class Bar:
             self.close()
             self._label = label
             form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
-            self._bar = tqdm(total=1.0, desc=label, bar_format=form, mininterval=0.5 if sys.stderr.isatty() else 10)
+            # what a run that goes on has done already is no measure of speed, neither for the estimate nor for miniters
+            every = {"mininterval": 0.5 if sys.stderr.isatty() else 10, "miniters": 0}
+            self._bar = tqdm(total=1.0, initial=share, desc=label, bar_format=form, **every)
         self._bar.update(share - self._bar.n)
 
     def close(self) -> None:
