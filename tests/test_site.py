@@ -23,6 +23,7 @@ BUILT = Path(os.environ.get("SECONDLOOK_SITE", ROOT / "_build" / "html"))
 PAGES = sorted((Path(__file__).parent / "pages").glob("*.txt"))
 EXPECTED = {f"notebooks/{path.stem}.html": tuple(path.read_text().split()) for path in PAGES}
 EXPECTED["book/scoreboard.html"] = ("claims-by-verdict",)
+EXPECTED["book/going_further.html"] = ("aims",)
 
 LINES = """
 import base64, io, os

@@ -6,6 +6,7 @@
 
   const folder = new URL(".", document.currentScript.src);
   const NARROW = 560; // pixels; below, the legend goes under the plot and the margins close up
+  const ABOVE = 14; // pixels from a row to its label, where that stands above it
   const LEAST = 220; // pixels of height a plot keeps on a narrow page
   const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
   const figures = new Map(); // id -> {element, plot, layout, extras, promise, narrow}
@@ -87,6 +88,13 @@
       "legend.yanchor": place("yanchor", "bottom", "top"),
       height: layout.height ?? null,
     };
+    if (layout.meta?.secondlook?.rows) {
+      const texts = layout.yaxis.ticktext;
+      changes["yaxis.ticktext"] = narrow ? texts.map((text) => text.replaceAll("<br>", " ")) : texts;
+      changes["yaxis.ticklabelposition"] = narrow ? "inside" : null;
+      changes["yaxis.ticklabelshift"] = narrow ? ABOVE : null;
+      changes["yaxis.ticklabeloverflow"] = narrow ? "allow" : null;
+    }
     (layout.sliders ?? []).forEach((slider, i) => {
       if (slider.x || slider.len) {
         changes[`sliders[${i}].x`] = narrow ? 0 : slider.x ?? null;

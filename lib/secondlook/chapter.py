@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from secondlook.claims.aims import attempts
 from secondlook.claims.judge import judge
 from secondlook.data import DATA_SETS
 from secondlook.experiments import Execution, Outcome, load_or_produce
@@ -88,6 +89,11 @@ class Chapter:
     def judgements(self):
         """Every claim's verdict, from the full records on real data alone, whatever the profile shown here."""
         return judge(self.report.name, Records(self.execution.records_dir))
+
+    @cached_property
+    def attempts(self):
+        """How far the records have come towards the report's aims, whatever the profile shown here."""
+        return attempts(self.report, Records(self.execution.records_dir))
 
     def draw(self, figure, *arguments, records=None, **options):
         """What `figure(*arguments, **options)` draws, or a notice of what is missing where there are no records.

@@ -39,6 +39,7 @@ TOP_KEYS = (
     "variant",
     "profile",
     "family",
+    "aim",
     "log",
 )
 PLAN_KEYS = ("says", "grid", "seeds", "minutes", "gpu_minutes", "variants", "headline")
@@ -56,6 +57,7 @@ CLAIM_KEYS = (
     "ours",
     "family",
 )
+AIM_KEYS = ("says", "run", "variant", "metric", "least", "beside")
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,19 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What a run of `further` sets out to reach: at least `least` in `metric`, `beside` a number of the report."""
+
+    id: str
+    says: str
+    run: str
+    least: Published
+    beside: Published | None = None
+    variant: str = "further"
+    metric: str = "test_accuracy"
+
+
+@dataclass(frozen=True)
 class Plan:
     """A recipe with what it takes to run it: minutes on two cores and on one GPU, None where nobody measured.
 
@@ -108,6 +123,7 @@ class Report:
     published: dict[str, Published]
     claims: dict[str, Claim]
     families: dict[str, dict]
+    aims: dict[str, Aim]
     layers: dict
     path: Path
 
@@ -190,19 +206,23 @@ def parse(text: str, path: Path) -> Report:
     for name, run in raw.get("run", {}).items():
         for variant in run.get("variants", []):
             _known(variant, VARIANTS[:-1], f"{path.name}: run.{name}.variants")
+    published = {k: _published(k, v, f"{path.name}: published.{k}") for k, v in raw.get("published", {}).items()}
     report = Report(
         name=path.stem,
         title=raw.get("title", path.stem),
         short=raw.get("short", raw.get("title", path.stem)),
         letter=raw.get("letter", path.stem[0].upper()),
-        published={k: _published(k, v, path.name) for k, v in raw.get("published", {}).items()},
+        published=published,
         claims={k: _claim(k, v, path.name) for k, v in raw.get("claim", {}).items()},
         families=raw.get("family", {}),
+        aims={k: _aim(k, v, published, path.name) for k, v in raw.get("aim", {}).items()},
         layers={k: raw.get(k, {}) for k in ("base", "run", "variant", "profile")},
         path=path,
     )
     for variant, profile in itertools.product(report.variants(), PROFILES):
         report.plans(variant=variant, profile=profile)
+    for aim in report.aims.values():
+        report.plans(aim.run, aim.variant)
     return report
 
 
@@ -251,11 +271,11 @@ def _word(value) -> str:
 
 
 def _published(name: str, entry: dict, where: str) -> Published:
-    _only(entry, ("value", "where", "says"), f"{where}: published.{name}")
+    _only(entry, ("value", "where", "says"), where)
     text = entry.get("value")
     match = re.fullmatch(r"(-?\d+(?:\.(\d+))?(?:e(-?\d+))?)\s*(%)?\s*(.*)", text) if isinstance(text, str) else None
     if not match:
-        raise RecipeError(f"{where}: published.{name}: value must be the number as printed, in quotes, not {text!r}")
+        raise RecipeError(f"{where}: value must be the number as printed, in quotes, not {text!r}")
     scale = 0.01 if match[4] else 1.0
     unit = 10.0 ** (int(match[3] or 0) - len(match[2] or ""))
     value = float(match[1]) * scale if not match[4] else round(float(match[1]) / 100, len(match[2] or "") + 2)
@@ -275,6 +295,20 @@ def _claim(name: str, entry: dict, where: str) -> Claim:
         _known(options["verdict"], VERDICTS, f"{where}: claim.{name}: verdict")
     plain = {k: entry[k] for k in ("says", "form", "where", "variant", "why", "ours") if k in entry}
     return Claim(id=name, options=options, **plain)
+
+
+def _aim(name: str, entry: dict, published: dict[str, Published], where: str) -> Aim:
+    where = f"{where}: aim.{name}"
+    _only(entry, AIM_KEYS, where)
+    for key in ("says", "run", "least"):
+        if key not in entry:
+            raise RecipeError(f"{where} has no {key!r}")
+    beside = entry.get("beside")
+    if beside is not None:
+        _known(beside, published, f"{where}: beside")
+    least = _published(name, {"value": entry["least"]}, f"{where}: least")
+    plain = {k: entry[k] for k in ("says", "run", "variant", "metric") if k in entry}
+    return Aim(name, least=least, beside=published.get(beside), **plain)
 
 
 def _only(table: dict, allowed, where: str) -> None:

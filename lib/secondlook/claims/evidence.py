@@ -80,7 +80,7 @@ class Evidence:
         for run, variant in wanted:
             recipes = self.recipes(run, variant)
             self.asked += recipes
-            records = {r.seed: self.found[r.id] for r in recipes if r.id in self.found and _counts(self.found[r.id])}
+            records = {r.seed: self.found[r.id] for r in recipes if r.id in self.found and counts(self.found[r.id])}
             by_seed.append(records)
             if len(records) < len(recipes):
                 command = f"secondlook train {self.report.name} --run {run} --variant {variant} --profile {PROFILE}"
@@ -138,7 +138,8 @@ class Evidence:
         return f"diverged: {', '.join(said)} (counted with the metrics their records give)" if said else ""
 
 
-def _counts(record: Record) -> bool:
+def counts(record: Record) -> bool:
+    """Whether a verdict may rest on this record."""
     return record.recipe.profile == PROFILE and not record.is_standin and record.recipe.variant != "custom"
 
 

@@ -1,5 +1,6 @@
 """Interactive figures and tables, each a pure function of records."""
 
+from secondlook.figures.aims import aims, aims_table
 from secondlook.figures.bars import comparison
 from secondlook.figures.confusion import confusion, confusion_difference, top_confusions
 from secondlook.figures.curves import learning_curves, loss_curves
@@ -17,6 +18,8 @@ __all__ = [
     "DARK",
     "LIGHT",
     "Row",
+    "aims",
+    "aims_table",
     "combinations",
     "comparison",
     "confusion",

@@ -32,8 +32,9 @@ def line_at(figure: go.Figure, value: float, span: Sequence[float], name: str, c
 
 
 def label_rows(figure: go.Figure, labels: Sequence[str], **more) -> None:
-    """Labels the rows 0, 1, … of the y axis, the first on top."""
+    """Labels the rows 0, 1, … of the y axis, the first on top; on a telephone the labels stand above their rows."""
     n = len(labels)
+    figure.update_layout(meta={"secondlook": {"rows": True}})
     figure.update_yaxes(tickvals=list(range(n)), ticktext=list(labels), range=[n - 0.5, -0.5], zeroline=False, **more)
 
 

@@ -154,17 +154,28 @@ def missing_table(
         r = plan.recipe
         groups.setdefault((r.report, plan.run or r.run, r.variant, r.profile), {})[r.id] = plan
     told = []
-    for (report, run, variant, profile), own in groups.items():
-        minutes = [sum(v or 0.0 for v in values) for values in zip(*((p.minutes, p.gpu_minutes) for p in own.values()))]
-        short = "" if profile == "full" else f" --profile {profile}"
-        command = f"secondlook train {report} --run {run} --variant {variant}{short}"
-        markup = Html(f"<code>{html.escape(command)}</code>", command)
+    for (_, run, variant, _), own in groups.items():
+        minutes, gpu = cost(own.values())
         words = VARIANT_WORDS.get(variant, variant)
-        told.append((run, words, len(own), f"{minutes[0]:,.0f}", f"{minutes[1]:,.1f}", markup))
+        told.append((run, words, len(own), f"{minutes:,.0f}", f"{gpu:,.1f}", command(next(iter(own.values())), run)))
     heads = ("run", "variant", "records", "minutes on two cores", "minutes on a GPU", "command")
     folded = len(told) > LONG
     count = f": {counted(sum(len(own) for own in groups.values()), 'record')}, {counted(len(told), 'command')}"
     return Table(heads, tuple(told), caption + count * folded, folded)
+
+
+def cost(plans: Iterable[Plan]) -> tuple[float, float]:
+    """Minutes on two cores and on a GPU that the plans are expected to take."""
+    plans = list(plans)
+    return sum(p.minutes or 0.0 for p in plans), sum(p.gpu_minutes or 0.0 for p in plans)
+
+
+def command(plan: Plan, run: str = "") -> Html:
+    """The command that makes the records of a plan's run, as code; `run` where it is not the plan's own."""
+    r = plan.recipe
+    short = "" if r.profile == "full" else f" --profile {r.profile}"
+    said = f"secondlook train {r.report} --run {run or r.run} --variant {r.variant}{short}"
+    return Html(f"<code>{html.escape(said)}</code>", said)
 
 
 def notice(text: str) -> Notice:

@@ -94,6 +94,8 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
     top = TOP_WITH_MENU if figure.layout.updatemenus else TOP
     if figure.layout.legend.y is None:  # counted in heights of the plot, of which low figures need more
         figure.update_layout(legend_y=min(-0.18, -BELOW / max(height - 70, 60)))
+    if figure.layout.meta and all(trace.type in ("scatter", "bar") for trace in figure.data):
+        extras = {**figure.layout.meta["secondlook"], **extras}
     lines = textwrap.wrap(title, WIDTH)
     room = LINE * len(lines) + SUBTITLE
     figure.update_layout(

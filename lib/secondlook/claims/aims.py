@@ -1,0 +1,54 @@
+"""What the `further` runs set out to reach, and how far the records have come."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from secondlook.claims.evidence import PROFILE, counts
+from secondlook.record import Record, Records
+from secondlook.reports import Aim, Plan, Report
+
+REACHED, NOT_REACHED, OPEN = "reached", "not reached", "open"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An aim with its full records, or, where there are none, the quick ones on real data; `missing` are full plans.
+
+    It is `open` until every seed planned has its record, then `reached` where their mean is at least the aim.
+    """
+
+    report: str
+    aim: Aim
+    records: list[Record]
+    missing: list[Plan]
+
+    @property
+    def is_full(self) -> bool:
+        return bool(self.records) and self.records[0].recipe.profile == PROFILE
+
+    @property
+    def values(self) -> np.ndarray:
+        """The metric of every record, shape (seeds,); NaN where a diverged run left none."""
+        found = [record.metrics.get(self.aim.metric) for record in self.records]
+        return np.array([np.nan if v is None else v for v in found], float)
+
+    @property
+    def state(self) -> str:
+        if self.missing or not self.records:
+            return OPEN
+        return REACHED if float(self.values.mean()) >= self.aim.least.value else NOT_REACHED
+
+
+def attempts(report: Report, store: Records) -> list[Attempt]:
+    """An attempt for every aim of the report, in the order of its file."""
+    found = store.of(report.name)
+    return [_attempt(report, aim, found) for aim in report.aims.values()]
+
+
+def _attempt(report: Report, aim: Aim, found: dict[str, Record]) -> Attempt:
+    plans = report.plans(aim.run, aim.variant, PROFILE)
+    full = [found[p.recipe.id] for p in plans if p.recipe.id in found and counts(found[p.recipe.id])]
+    missing = [p for p in plans if p.recipe.id not in {r.id for r in full}]
+    small = [found[r.id] for r in report.recipes(aim.run, aim.variant, "quick") if r.id in found]
+    return Attempt(report.short, aim, full or [r for r in small if not r.is_standin], missing)

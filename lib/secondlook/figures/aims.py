@@ -1,0 +1,95 @@
+"""How far the runs that go further have come: each beside its aim and beside what was published."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from secondlook.claims.aims import OPEN, REACHED, Attempt
+from secondlook.figures.marks import label_rows
+from secondlook.figures.tables import Table, cost
+from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, finish
+from secondlook.figures.values import counted, joined, mean_interval, percent
+
+AIM = CLASS_COLOURS[2]
+
+
+def aims(attempts: Sequence[Attempt], id: str = "aims") -> go.Figure:
+    """A row for each aim: what was published, the aim, and what the records reach, hollow where they are quick.
+
+    Raises ValueError where there is none.
+    """
+    if not attempts:
+        raise ValueError("aims need at least one attempt; `[aim.NAME]` in a report's file states one")
+    labels = [_label(a) for a in attempts]
+    printed = [(i, a.aim.beside) for i, a in enumerate(attempts) if a.aim.beside]
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[p.value for _, p in printed], y=[i for i, _ in printed], text=[p.text for _, p in printed], mode="markers",
+        marker={"size": 11, "color": PUBLISHED, "symbol": "diamond"}, name="published",
+        hovertemplate="published %{text}<extra></extra>",
+    )  # fmt: skip
+    figure.add_scatter(
+        x=[a.aim.least.value for a in attempts], y=list(range(len(attempts))),
+        text=[a.aim.least.text for a in attempts],
+        mode="markers", name="aim", hovertemplate="aim %{text}<extra></extra>",
+        marker={"size": 20, "color": AIM, "symbol": "line-ns", "line": {"width": 3, "color": AIM}},
+    )  # fmt: skip
+    for full, name, symbol in ((True, "reached, full records", "circle"), (False, "quick records", "circle-open")):
+        own = [(i, mean_interval(a.values), a) for i, a in enumerate(attempts) if a.records and a.is_full == full]
+        own = [(i, found, a) for i, found, a in own if np.isfinite(found[0])]
+        if own:
+            figure.add_scatter(
+                x=[m for _, (m, _), _ in own], y=[i for i, _, _ in own], mode="markers", name=name,
+                error_x={"array": [h for _, (_, h), _ in own]}, text=[reached_words(a) for _, _, a in own],
+                marker={"size": 11, "color": MEASURED, "symbol": symbol}, hovertemplate="%{text}<extra></extra>",
+            )  # fmt: skip
+    figure.update_xaxes(title="test accuracy", tickformat=".0%")
+    label_rows(figure, [label.replace(": ", ":<br>") for label in labels])
+    states = [a.state for a in attempts]
+    reached, waiting = states.count(REACHED), states.count(OPEN)
+    title = f"{reached} of {counted(len(states), 'aim')} {'is' if reached == 1 else 'are'} reached"
+    title += f"; {waiting} {'waits' if waiting == 1 else 'wait'} for full records" if waiting else ""
+    told = "; ".join(f"{label}, aim {a.aim.least.text}: {reached_words(a)}" for label, a in zip(labels, attempts))
+    alt = f"Dot plot of test accuracy: published, aim, and reached. {told}."
+    return finish(figure, id, title, alt, data_of(attempts), 150 + 46 * len(labels))
+
+
+def aims_table(attempts: Sequence[Attempt]) -> Table:
+    """Every aim with what its records reach, and the minutes of those that are missing."""
+    heads = ("aim", "at least", "published", "reached", "state", "still to run")
+    rows = []
+    for a in attempts:
+        beside = a.aim.beside.text if a.aim.beside else ""
+        rows.append((_label(a), a.aim.least.text, beside, reached_words(a), a.state, _still(a)))
+    return Table(heads, tuple(rows), "Aims, and how far the records have come")
+
+
+def reached_words(attempt: Attempt) -> str:
+    """What the records reach, with their seeds, and the word quick where they are; "no record" where there is none."""
+    if not attempt.records:
+        return "no record"
+    mean, half = mean_interval(attempt.values)
+    if not np.isfinite(mean):
+        return "no finite number"
+    seeds = counted(len(attempt.records), "seed")
+    size = f" ± {percent(half)}" if half else ""
+    return f"{percent(mean)}{size}, {seeds}{'' if attempt.is_full else ', quick'}"
+
+
+def data_of(attempts: Sequence[Attempt]) -> str:
+    """The data sets of all records, as a caption."""
+    names = dict.fromkeys(r.data_name for a in attempts for r in a.records)
+    return f"{joined(names)} · further" if names else "no records yet"
+
+
+def _label(attempt: Attempt) -> str:
+    return f"{attempt.report}: {attempt.aim.says}"
+
+
+def _still(attempt: Attempt) -> str:
+    """How many records are missing, and what they are expected to take."""
+    if not attempt.missing:
+        return ""
+    minutes, gpu = cost(attempt.missing)
+    return f"{counted(len(attempt.missing), 'record')}, {minutes:,.0f} minutes on two cores or {gpu:,.1f} on a GPU"
