@@ -42,7 +42,7 @@ def test_nothing_trains_inside_a_book_build(execution, monkeypatch):
     monkeypatch.setenv("SECONDLOOK_TRAIN", "never")
     outcome = load_or_produce(plans(), execution, train="always")
     assert not outcome.records
-    assert "switched off" in outcome.reason
+    assert "switches training off" in outcome.reason
 
 
 def test_what_would_take_too_long_is_not_begun(execution):
@@ -140,6 +140,20 @@ def test_quick_records_stand_in_where_full_ones_are_missing_and_say_so(tmp_path)
     assert "quick profile" in caption([found])
     assert any(p.recipe.run == "c4-full" for p in opened.missing)
     assert not opened.records("c6-full")
+
+
+def test_a_record_that_two_variants_share_is_shown_under_the_one_asked_for_and_missed_once(tmp_path):
+    printed, coded = (read("vae").recipes("vgg-clean", v, "quick", [0])[0] for v in ("as_published", "as_coded"))
+    assert printed.id == coded.id
+    provenance = {"commit": "0" * 40, "data_digest": "1" * 12, "device": "cpu", "versions": {"torch": "2"}}
+    save([Record(printed, "finished", {"test_accuracy": 0.3}, provenance=provenance)], tmp_path)
+    opened = open_chapter("vae", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
+    (found,) = opened.records("vgg-clean")
+    assert (found.recipe.variant, found.id) == ("as_coded", printed.id)
+    assert "as coded" in caption([found])
+    missing = [p.recipe.id for p in opened.missing]
+    assert len(missing) == len(set(missing))
+    assert "0 records, and 1 quick one to stand in where they are missing; MNIST." in repr(opened)
 
 
 def test_progress_in_a_notebook_estimates_from_what_is_done_now(monkeypatch, capsys):

@@ -199,6 +199,25 @@ def test_nothing_is_judged_without_the_whole_protocol(name, tmp_path):
     assert "--variant as_published --profile full" in found.why
 
 
+def test_a_claim_not_run_names_every_command_it_waits_for_and_the_minutes(tmp_path):
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["values"][0]}')
+    path = root / "reports" / "pair.toml"
+    path.write_text(path.read_text().replace("[run.a]", "minutes = 3.0\ngpu_minutes = 0.5\n[run.a]"))
+    reports.read.cache_clear()
+    why = verdict(root, train(root, keep=lambda r: r.run == "b" and r.seed < 8)).why
+    assert "10 of 10 by `secondlook train pair --run a --variant as_published --profile full` (30 minutes on two" in why
+    assert "--run b --variant as_published --profile full` (6 minutes on two cores, 1.0 on a GPU)" in why
+
+
+def test_records_older_than_a_claims_metric_come_with_the_command_that_makes_them_anew(tmp_path):
+    text = CLAIMS["value"][0].replace('metric = "acc"', 'metric = "accc"')
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{text}')
+    found = verdict(root, train(root))
+    assert found.verdict == "not run"
+    assert "has no metric 'accc'; did you mean 'acc'" in found.why
+    assert "`secondlook train pair --run a --variant as_published --profile full --again`" in found.why
+
+
 @pytest.mark.parametrize("profile", ["smoke", "quick"])
 def test_stand_ins_and_quick_runs_judge_nothing(profile, tmp_path):
     root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["value"][0]}')

@@ -442,7 +442,7 @@ def test_published_numbers_inside_and_outside_are_counted():
 @pytest.mark.parametrize("lone", [lambda: seeds(count=1), lambda: diverged_without_numbers()])
 def test_without_a_spread_nothing_is_called_consistent(lone):
     figure = figures.published_against_measured(REPORT, rows(lone(), seeds(accuracy=0.39)))
-    assert "as published 0 of 2 (no interval)" in title(figure)
+    assert "as published" not in title(figure)  # neither fits nor does not
     assert "without an interval" in figure.data[0].text[0]
 
 
@@ -724,3 +724,31 @@ def test_a_long_list_of_missing_runs_is_folded_under_what_it_counts():
     short = figures.missing_table(plans[:2], "Not run")
     assert not short.folded
     assert short._repr_html_().startswith("<table><caption>Not run</caption>")
+
+
+def test_a_caption_says_what_small_runs_are_made_of_and_counts_profiles_apart():
+    made = [made_up(seed=s) for s in (0, 1)]
+    quick = made_up()
+    data = replace(quick.recipe.data, train_limit=5000, image_size=32)
+    quick = replace(quick, recipe=replace(quick.recipe, profile="quick", data=data))
+    assert values.caption(made) == "CIFAR-10 · as published · 2 seeds"
+    told = "seed 0, quick profile (6 epochs, 5,000 images, 32 pixels)"
+    assert values.caption([quick]) == f"CIFAR-10 · as published · {told}"
+    assert values.caption([*made, quick]) == f"CIFAR-10 · as published · 2 seeds, full profile · {told}"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_fewer_than_three_seeds_have_no_interval_and_decide_nothing(count):
+    few = seeds(count=count)
+    assert values.mean_interval(values.numbers(few, "test_accuracy"))[1] == 0
+    figure = figures.published_against_measured(REPORT, rows(few, few))
+    assert title(figure) == f"{values.counted(count, 'seed')} of each: too few to tell which published numbers fit"
+    assert "too few seeds for an interval" in figure.layout.title.subtitle.text
+
+
+def test_an_axis_of_shares_ends_where_shares_end():
+    wild = [made_up(accuracy=a, seed=s) for s, a in enumerate((0.05, 0.5, 0.98))]
+    wild = [replace(r, metrics={**r.metrics, "test_accuracy": a}) for r, a in zip(wild, (0.05, 0.5, 0.98))]
+    low, high = figures.comparison({"wild": wild}).layout.xaxis.range
+    assert -0.06 < low < 0.0
+    assert 1.0 < high < 1.06

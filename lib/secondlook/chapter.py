@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -16,12 +16,13 @@ from secondlook.data import DATA_SETS
 from secondlook.experiments import Execution, Outcome, load_or_produce
 from secondlook.figures.images import sample_grid, sprite
 from secondlook.figures.tables import notice
+from secondlook.figures.values import counted, joined
 from secondlook.overrides import customised
 from secondlook.overrides import given as given_settings
 from secondlook.publish import sprites
 from secondlook.publish.parameters import ParameterError, check_values
 from secondlook.publish.parameters import seeds as seed_list
-from secondlook.recipe import RecipeError
+from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Plan, Report, read
 from secondlook.training import patient_threads
@@ -50,7 +51,7 @@ class Chapter:
         if self.profile == "full" and not any(r.id in self._by_id for r in recipes):
             with suppress(RecipeError):  # a point of a grid that the smaller profile leaves out
                 recipes = self.report.recipes(run, variant, "quick")
-        return [self._by_id[r.id] for r in recipes if r.id in self._by_id]
+        return [_asked(self._by_id[r.id], r) for r in recipes if r.id in self._by_id]
 
     def runs(self, names: list[str], variant: str | None = None) -> dict[str, list[Record]]:
         """Records by run, for runs that have any."""
@@ -189,14 +190,15 @@ class Chapter:
         return f'<div class="admonition {kind} sl-chapter"><p class="admonition-title">This page</p>{lines}</div>'
 
     def _said(self) -> str:
-        count = len(self._by_id)
-        names = sorted({r.data_name for r in self._by_id.values()})
+        kept = list(self._by_id.values())
+        names, own_profile = sorted({r.data_name for r in kept}), [r for r in kept if r.recipe.profile == self.profile]
+        count, others = counted(len(own_profile), "record"), len(kept) - len(own_profile)
+        if others:
+            count += f", and {counted(others, 'quick one')} to stand in where they are missing"
         own = (
             f"; your own settings: {', '.join(f'{k} {v}' for k, v in self.overrides.items())}" if self.overrides else ""
         )
-        return (
-            f"{self.report.short}, profile {self.profile}: {count} records on {' and '.join(names) or 'no data'}{own}."
-        )
+        return f"{self.report.short}, profile {self.profile}: {count}; {joined(names) or 'no data'}{own}."
 
     def _missing_lines(self) -> list[str]:
         if not self.missing:
@@ -261,6 +263,11 @@ def _plans(report: Report, profile: str, seeds: list[int] | None) -> list[Plan]:
     chosen = report.plans(profile=profile, seeds=seeds)
     single = [p for p in own if count[p.recipe.run, p.recipe.variant] == 1]
     return [p for p in chosen if count[p.recipe.run, p.recipe.variant] > 1] + single
+
+
+def _asked(record: Record, recipe: Recipe) -> Record:
+    """The record under the names it is asked for: where two variants agree they share one."""
+    return replace(record, recipe=replace(record.recipe, run=recipe.run, variant=recipe.variant))
 
 
 def _progress():

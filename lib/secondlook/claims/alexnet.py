@@ -123,8 +123,9 @@ def less_sensitive(e: Evidence, p, run: str, than_run: str) -> Outcome:
     The range from the best to the worst rate. Raises Unjudged where the two grids do not span the same factor.
     """
     spans, ranges = [], []
-    for own in (run, than_run):
-        names = [n for n in e.report.runs(e.claim.variant) if n.startswith(f"{own}-")]
+    grids = [[n for n in e.report.runs(e.claim.variant) if n.startswith(f"{own}-")] for own in (run, than_run)]
+    e.gather(*grids[0], *grids[1])  # so that all that is missing is told at once
+    for names in grids:
         rates = [e.recipes(name)[0].settings.optimizer["learning_rate"] for name in names]
         spans.append(max(rates) / min(rates))
         accuracy = np.stack([e.numbers(group, "validation_accuracy") for group in e.gather(*names)])

@@ -83,8 +83,9 @@ class Evidence:
             records = {r.seed: self.found[r.id] for r in recipes if r.id in self.found and counts(self.found[r.id])}
             by_seed.append(records)
             if len(records) < len(recipes):
-                command = f"secondlook train {self.report.name} --run {run} --variant {variant} --profile {PROFILE}"
-                missing.append(f"{len(recipes) - len(records)} of {len(recipes)} by `{command}`")
+                lacking = [r.id for r in recipes if r.seed not in records]
+                told = self._cost(run, variant, lacking)
+                missing.append(f"{len(lacking)} of {len(recipes)} by `{self._command(run, variant)}` ({told})")
         if missing:
             raise Unjudged(NOT_RUN, f"records are missing: {', '.join(missing)}")
         seeds = sorted(set.intersection(*(set(records) for records in by_seed)))
@@ -94,12 +95,36 @@ class Evidence:
         self.used.update({record.id: record for group in groups for record in group})
         return groups
 
+    def _command(self, run: str, variant: str) -> str:
+        return f"secondlook train {self.report.name} --run {run} --variant {variant} --profile {PROFILE}"
+
+    def _cost(self, run: str, variant: str, ids: list[str]) -> str:
+        """What the records of these recipes are expected to take."""
+        plans = [p for p in self.report.plans(run, variant, PROFILE) if p.recipe.id in ids]
+        minutes, gpu = (sum(v or 0.0 for v in values) for values in zip(*((p.minutes, p.gpu_minutes) for p in plans)))
+        return f"{minutes:,.0f} minutes on two cores, {gpu:,.1f} on a GPU"
+
+    def _anew(self, records: list[Record]) -> str:
+        """The command that makes these records again, as the present version keeps them."""
+        recipe = records[0].recipe
+        told = self._cost(recipe.run, recipe.variant, [r.id for r in records])
+        return (
+            f"Where it is older than the claim, this makes its {len(records)} records anew: "
+            f"`{self._command(recipe.run, recipe.variant)} --again` ({told})"
+        )
+
     def numbers(self, records: list[Record], metric: str) -> np.ndarray:
         """A metric of each record, shape (seeds, …); a dot reaches into a table (`small_draws.sd`).
 
         Raises Unjudged where a record lacks it or where a value is not finite (a diverged seed is never dropped).
         """
-        return self.finite(records, [_reach(record, metric) for record in records], metric)
+        values = []
+        for record in records:
+            try:
+                values.append(_reach(record, metric))
+            except KeyError as error:
+                raise Unjudged(NOT_RUN, f"{error.args[0]}. {self._anew(records)}") from None
+        return self.finite(records, values, metric)
 
     def compare(self, records, published: str, metric: str, tolerance: float, images: int = 0, sampling="") -> Outcome:
         """A published number against a metric of the records.
@@ -118,7 +143,8 @@ class Evidence:
         """A curve of each record's history. Raises Unjudged where a record lacks it; values may be non-finite."""
         for record in records:
             if name not in record.history:
-                raise Unjudged(NOT_RUN, f"{record.recipe} keeps no curve {name!r}{nearest(name, record.history)}")
+                why = f"{record.recipe} keeps no curve {name!r}{nearest(name, record.history)}"
+                raise Unjudged(NOT_RUN, f"{why}. {self._anew(records)}")
         return [np.asarray(record.history[name], float) for record in records]
 
     def finite(self, records: list[Record], values: list, name: str) -> np.ndarray:
@@ -144,12 +170,13 @@ def counts(record: Record) -> bool:
 
 
 def _reach(record: Record, metric: str):
+    """A metric of a record; None where a diverged one lacks it. Raises KeyError where another does."""
     value = record.metrics
     for key in metric.split("."):
         if not isinstance(value, Mapping) or key not in value:
             if record.status == "diverged":
                 return None
             known = value if isinstance(value, Mapping) else ()
-            raise Unjudged(NOT_RUN, f"{record.recipe} has no metric {metric!r}{nearest(key, known) if known else ''}")
+            raise KeyError(f"{record.recipe} has no metric {metric!r}{nearest(key, known) if known else ''}")
         value = value[key]
     return value

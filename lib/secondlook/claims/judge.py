@@ -66,15 +66,16 @@ def judge(report_name: str, records: Records, root: Path | None = None) -> list[
 
 def value(e: Evidence, run="", values=(), **one) -> Outcome:
     """One published number, or several in `values`, each with the arguments of `Evidence.compare`, run and variant."""
-    outcomes = []
+    entries, owners = [], []
     for entry in values or [one]:
         entry = {"run": run, "variant": e.claim.variant, **entry}
-        own = (entry.pop("run"), entry.pop("variant"))
+        owners.append((entry.pop("run"), entry.pop("variant")))
         _fits(e.compare, f"{e.where}: value", ([],), entry)
         e.published(entry["published"])
-        (records,) = e.gather(own)
-        outcomes.append((entry["metric"], e.compare(records, **entry)))
-    return forms.several(outcomes)
+        entries.append(entry)
+    e.gather(*dict.fromkeys(owners))  # so that all that is missing is told at once
+    groups = [e.gather(own)[0] for own in owners]
+    return forms.several([(entry["metric"], e.compare(group, **entry)) for entry, group in zip(entries, groups)])
 
 
 def greater(e: Evidence, p, run: str, metric: str, than_run="", than_metric="", than_variant="", margin=0.0,

@@ -64,20 +64,27 @@ def load_or_produce(
     if train not in TRAIN:
         raise RecipeError(f"unknown train {train!r}{nearest(train, TRAIN)}")
     execution = execution or Execution()
-    if os.environ.get("SECONDLOOK_TRAIN") == "never":
+    forbidden = os.environ.get("SECONDLOOK_TRAIN") == "never"
+    if forbidden:
         train = "never"
     store = Records(execution.records_dir, execution.runs_dir)
     wanted = plans if train == "always" else [p for p in plans if store.get(p.recipe) is None]
     reason = ""
     if wanted and train == "never":
-        reason = "training is switched off"
+        switched = "SECONDLOOK_TRAIN=never, as in every build of the book," if forbidden else 'train="never"'
+        reason = f"{switched} switches training off"
     elif wanted and (minutes := estimate(wanted, execution)) > max_minutes:
         reason = f"an estimated {minutes:.1f} minutes of training are more than max_minutes={max_minutes:g}"
     elif wanted:
         execution.deadline = execution.deadline or time.monotonic() + 60 * max_minutes
         produce(wanted, execution)
     have = [(p, store.get(p.recipe)) for p in plans]
-    return Outcome([r for _, r in have if r is not None], [p for p, r in have if r is None], reason)
+    return Outcome([r for _, r in have if r is not None], unique([p for p, r in have if r is None]), reason)
+
+
+def unique(plans: list[Plan]) -> list[Plan]:
+    """The plans without those whose recipe equals an earlier one's: two variants that agree share one record."""
+    return list({p.recipe.id: p for p in reversed(plans)}.values())[::-1]
 
 
 def produce(plans: list[Plan], execution: Execution) -> list[Record]:
@@ -88,11 +95,10 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
     from secondlook.training.checkpoint import Stopped
     from secondlook.training.denormals import flushed
 
-    unique: dict[str, Recipe] = {}
+    richest: dict[str, Recipe] = {}
     for recipe in sorted((p.recipe for p in plans), key=lambda r: -KEEPS.index(r.keep)):
-        unique.setdefault(recipe.id, recipe)  # of equal recipes the one that keeps most
-    order = list(dict.fromkeys(p.recipe.id for p in plans))
-    recipes, made = [unique[i] for i in order], []
+        richest.setdefault(recipe.id, recipe)  # of equal recipes the one that keeps most
+    recipes, made = [richest[p.recipe.id] for p in unique(plans)], []
     for kind in dict.fromkeys(r.kind for r in recipes):
         module = importlib.import_module(f"secondlook.experiments.{kind}")
         for group in module.groups([r for r in recipes if r.kind == kind]):
@@ -112,4 +118,4 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
 def estimate(plans: list[Plan], execution: Execution) -> float:
     """Minutes that training `plans` takes here, from the report's own timings; 0 for what nobody has timed."""
     gpu = execution.device.startswith("cuda")
-    return sum((p.gpu_minutes if gpu and p.gpu_minutes is not None else p.minutes) or 0.0 for p in plans)
+    return sum((p.gpu_minutes if gpu and p.gpu_minutes is not None else p.minutes) or 0.0 for p in unique(plans))

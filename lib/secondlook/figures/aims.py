@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.claims.aims import OPEN, REACHED, Attempt
-from secondlook.figures.marks import label_rows
+from secondlook.figures.marks import label_rows, within
 from secondlook.figures.tables import Table, cost
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, finish
 from secondlook.figures.values import counted, joined, mean_interval, percent
@@ -45,6 +45,8 @@ def aims(attempts: Sequence[Attempt], id: str = "aims") -> go.Figure:
                 marker={"size": 11, "color": MEASURED, "symbol": symbol}, hovertemplate="%{text}<extra></extra>",
             )  # fmt: skip
     figure.update_xaxes(title="test accuracy", tickformat=".0%")
+    shown = [a.aim.least.value for a in attempts] + [p.value for _, p in printed]
+    within(figure, [shown, *(a.values for a in attempts)])
     label_rows(figure, [label.replace(": ", ":<br>") for label in labels])
     states = [a.state for a in attempts]
     reached, waiting = states.count(REACHED), states.count(OPEN)

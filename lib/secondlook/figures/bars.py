@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.figures.marks import label_rows, line_at, means, seeds
+from secondlook.figures.marks import label_rows, line_at, means, seeds, within
 from secondlook.figures.template import PUBLISHED, finish
 from secondlook.figures.values import (
     caption,
@@ -48,6 +48,7 @@ def comparison(
     if published is not None:
         line_at(figure, number_of(published), (-0.5, len(labels) - 0.5), f"published, {printed(published)}", PUBLISHED)
     figure.update_xaxes(title=words(metric), tickformat=".2~%")
+    within(figure, [*values, [] if published is None else [number_of(published)]], found)
     label_rows(figure, labels)
     best, (top, _) = max(enumerate(found), key=lambda pair: pair[1][0])
     title = f"{sentence(labels[best])} reaches the highest {words(metric)}, {percent(top)}"

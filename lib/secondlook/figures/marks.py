@@ -25,16 +25,25 @@ def seeds(figure: go.Figure, values: Sequence[np.ndarray], digits: str = ".2%") 
                        hovertemplate=f"%{{x:{digits}}}<extra></extra>")  # fmt: skip
 
 
+def within(figure: go.Figure, values: Sequence, found: Sequence[tuple[float, float]] = (), low=0.0, high=1.0) -> None:
+    """Fits the x axis to all `values` and to what lies between `low` and `high` of the intervals (mean, half-width)."""
+    ends = np.concatenate([*map(np.ravel, values), *((m - h, m + h) for m, h in found)]).astype(float)
+    ends = np.clip(ends[np.isfinite(ends)], low, high)
+    room = max(0.05 * np.ptp(ends), 0.005 * (high - low))
+    figure.update_xaxes(range=[ends.min() - room, ends.max() + room])
+
+
 def line_at(figure: go.Figure, value: float, span: Sequence[float], name: str, colour: str, dash: str = "dash") -> None:
     """Adds a vertical line at `value` from span[0] to span[1], named in the legend."""
     figure.add_scatter(x=[value, value], y=list(span), mode="lines", name=name, hovertemplate=f"{name}<extra></extra>",
                        line={"color": colour, "dash": dash, "width": 2})  # fmt: skip
 
 
-def label_rows(figure: go.Figure, labels: Sequence[str], **more) -> None:
-    """Labels the rows 0, 1, … of the y axis, the first on top; on a telephone the labels stand above their rows."""
+def label_rows(figure: go.Figure, labels: Sequence[str], above: bool = True, **more) -> None:
+    """Labels the rows 0, 1, … of the y axis, the first on top; on a telephone above their rows, if `above`."""
     n = len(labels)
-    figure.update_layout(meta={"secondlook": {"rows": True}})
+    if above:
+        figure.update_layout(meta={"secondlook": {"rows": True}})
     figure.update_yaxes(tickvals=list(range(n)), ticktext=list(labels), range=[n - 0.5, -0.5], zeroline=False, **more)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.curves import history, mean_curve
-from secondlook.figures.marks import label_rows, means
+from secondlook.figures.marks import label_rows, means, within
 from secondlook.figures.template import CLASS_COLOURS, DASHES, MEASURED, PUBLISHED, SYMBOLS, finish, slider
 from secondlook.figures.values import caption, counted, digits, flat, joined, mean_interval, percent, sentence, words
 from secondlook.record import Record
@@ -63,6 +63,7 @@ def best_and_last(groups: dict[str, list[Record]], metric: str = "test_accuracy"
         means(figure, np.arange(len(labels)), found, "%{text}", name=f"{name}, 95 % interval", text=texts,
               marker={"size": 11, "symbol": symbol, "color": CLASS_COLOURS[k]})  # fmt: skip
     figure.update_xaxes(title=words(metric), tickformat=".1%")
+    within(figure, [*best, *last], [mean_interval(v) for v in (*best, *last)])
     label_rows(figure, labels)
     falls = {label: (b - a).mean() for label, b, a in zip(labels, best, last)}
     most = max(falls, key=falls.get)

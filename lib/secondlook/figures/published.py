@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from secondlook.data import hash_draws
 from secondlook.evaluation.statistics import prediction_half_width
-from secondlook.figures.marks import label_rows, line_at, means
+from secondlook.figures.marks import label_rows, line_at, means, within
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, SYMBOLS, finish
 from secondlook.figures.values import (
     VARIANT_WORDS,
@@ -25,6 +25,9 @@ from secondlook.figures.values import (
 from secondlook.recipe import nearest
 from secondlook.record import Record
 from secondlook.reports import Published, Report
+
+LEAST = 3  # seeds below which there is no interval
+ANY = 0.5  # half-width of an interval of a share that excludes next to nothing
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Row:
 class Comparison:
     """One published number held against one group: `half` is the half-width inside which it is consistent.
 
-    NaN where a seed diverged or there is one seed alone: then there is no interval, and nothing is consistent.
+    NaN where a seed diverged or there are fewer than three: then there is no interval, and nothing is consistent.
     """
 
     published: Published
@@ -69,7 +72,7 @@ def compare(report: Report, rows: list[Row]) -> list[Comparison]:
         for label, records in row.groups.items():
             values = numbers(needed(records, f"{row.published}, {label}"), row.metric)
             half = np.nan
-            if len(values) > 1 and np.isfinite(values).all():
+            if len(values) >= LEAST and np.isfinite(values).all():
                 error = float(numbers(records, row.sampling).mean()) if row.sampling else 0.0
                 half = prediction_half_width(values, published.half_unit, error)
             found.append(
@@ -105,10 +108,14 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
         figure.add_shape(type="line", x0=p.value, x1=p.value, y0=k - 0.26, y1=k + 0.44,
                          line={"color": PUBLISHED, "width": 1, "dash": "dot"})  # fmt: skip
     figure.update_xaxes(title="accuracy", tickformat=".2~%")
-    label_rows(figure, ["<br>".join(textwrap.wrap(p.says or p.id, 20)) for p in texts], showgrid=False)
+    intervals = [(c.mean, np.nan_to_num(c.half)) for c in found]
+    within(figure, [[p.value for p in texts], [m for m, _ in intervals]], intervals)
+    lines = ["<br>".join(textwrap.wrap(p.says or p.id, 20)) for p in texts]
+    label_rows(figure, lines, above=False, showgrid=False)
     title = _finding(found, labels)
     alt = f"Dot plot of {joined(p.text for p in texts)} as published, and intervals of {joined(labels)}. {title}."
-    note = caption(everything, "95 % prediction intervals")
+    told = any(np.isfinite(c.half) for c in found)
+    note = caption(everything, "95 % prediction intervals" if told else "too few seeds for an interval")
     return finish(figure, id, title, alt, note, 170 + (46 + 22 * len(labels)) * len(ids))
 
 
@@ -152,14 +159,21 @@ def _finding(found: list[Comparison], labels: list[str]) -> str:
     """How many published numbers fit each group and how wide its widest interval is, the best and narrowest first."""
     told = []
     for label in labels:
-        own = [c for c in found if c.label == label]
+        own = [c for c in found if c.label == label and np.isfinite(c.half)]
+        if not own:
+            continue
         fit, width = sum(c.consistent for c in own), max(c.half for c in own)
-        said = f"± {100 * width:.1f} points" if np.isfinite(width) else "no interval"
-        told.append((-fit, np.nan_to_num(width, nan=np.inf), f"{label} {fit} of {len(own)} ({said})"))
+        said = f"± {100 * width:.1f} points" if width < ANY else "one interval so wide that any number fits"
+        told.append((-fit, width, f"{label} {fit} of {len(own)} ({said})"))
+    if not told:
+        seeds = joined(sorted({counted(c.seeds, "seed") for c in found}))
+        few = all(c.seeds < LEAST for c in found)
+        return f"{seeds} of each: too {'few' if few else 'often diverged'} to tell which published numbers fit"
     return f"Published numbers that fit: {', '.join(text for *_, text in sorted(told))}"
 
 
 def _told(c: Comparison) -> str:
     place = "inside" if c.consistent else "outside" if np.isfinite(c.half) else "without an interval"
-    measured = f"{c.label}, {counted(c.seeds, 'seed')}<br>{percent(c.mean)} ± {percent(c.half)}"
+    half = f" ± {percent(c.half)}" if np.isfinite(c.half) else ""
+    measured = f"{c.label}, {counted(c.seeds, 'seed')}<br>{percent(c.mean)}{half}"
     return f"{measured}<br>published {c.published.text}: {place}"

@@ -5,9 +5,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.figures.marks import means
+from secondlook.figures.marks import label_rows, means, within
 from secondlook.figures.template import CLASS_COLOURS, DASHES, PUBLISHED, SYMBOLS, finish, views
-from secondlook.figures.values import caption, digits, flat, joined, mean_interval, needed, numbers, reach, short
+from secondlook.figures.values import (
+    caption,
+    counted,
+    digits,
+    flat,
+    joined,
+    mean_interval,
+    needed,
+    numbers,
+    reach,
+    short,
+)
 from secondlook.record import Record
 from secondlook.reports import Report
 
@@ -51,8 +62,10 @@ def decomposition(groups: dict[str, list[Record]], report: Report | None = None,
     """
     everything, labels = flat(groups, "the decomposition of the risk"), list(groups)
     figure, owners = go.Figure(), []
+    shown: list = []
     for view, (metric, name) in enumerate(ERRORS.items()):
-        found = [mean_interval(numbers(records, metric)) for records in groups.values()]
+        values = [numbers(records, metric) for records in groups.values()]
+        found, shown = [mean_interval(v) for v in values], [*shown, *values]
         means(figure, np.arange(len(labels)), found, "%{y}: %{x:.3f}", name=f"{name}, mean and 95 % interval",
               visible=view == 0)  # fmt: skip
         owners.append(view)
@@ -63,8 +76,10 @@ def decomposition(groups: dict[str, list[Record]], report: Report | None = None,
                                text=[p.text for p in printed], visible=view == 0,
                                hovertemplate="plotted %{text}<extra></extra>")  # fmt: skip
             owners.append(view)
+            shown.append([p.value for p in printed])
     figure.update_layout(updatemenus=[views(owners, list(ERRORS.values()))])
-    _rows(figure, labels)
+    _rows(figure, [f"{label}<br>{counted(len(own), 'draw')}" for label, own in groups.items()])
+    within(figure, shown, low=-1.0)
     sums = {label: np.nanmean(numbers(records, "excess_risk")) for label, records in groups.items()}
     best, worst = min(sums, key=sums.get), max(sums, key=sums.get)
     floor = float(np.mean(numbers(everything, "bayes_error")))
@@ -110,6 +125,5 @@ def risk_curves(records: list[Record], id: str = "risk-curves") -> go.Figure:
 
 
 def _rows(figure: go.Figure, labels: list[str]) -> None:
-    n = len(labels)
-    figure.update_yaxes(tickvals=list(range(n)), ticktext=labels, range=[n - 0.5, -0.5], zeroline=False)
+    label_rows(figure, labels)
     figure.update_xaxes(title="share of test images", zeroline=True)

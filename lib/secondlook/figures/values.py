@@ -62,11 +62,14 @@ def numbers(records: Iterable[Record], path: str) -> np.ndarray:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of the finite values and half their 95 % t-interval, which is 0 for a single value; NaN for none."""
+    """The mean of the finite values and half their 95 % t-interval; 0 for fewer than three values, NaN for none.
+
+    Two values tell so little of their spread that the interval is thirteen times as wide as they are apart, or more.
+    """
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return (float(values[0]), 0.0) if len(values) else (np.nan, np.nan)
+    if len(values) < 3:
+        return (float(values.mean()), 0.0) if len(values) else (np.nan, np.nan)
     s = summary(values)
     return s.mean, s.high - s.mean
 
@@ -126,11 +129,36 @@ def counted(n: int, word: str) -> str:
 
 
 def caption(records: Iterable[Record], more: str = "") -> str:
-    """The line under a title: the data's name, variants, count of seeds, and the profile where it is not full."""
+    """The line under a title: the data's name, variants, count of seeds, and the profile where it is not full.
+
+    What a smaller profile trains on, and for how long, follows its name; records of several profiles are counted apart.
+    """
     records = needed(records, "a caption")
     variants = dict.fromkeys(VARIANT_WORDS.get(r.recipe.variant, r.recipe.variant) for r in records)
     parts = [joined(dict.fromkeys(r.data_name for r in records)), joined(variants)]
-    seeds = sorted({r.recipe.seed for r in records})
-    parts.append(f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds")
-    parts += [f"{p} profile" for p in dict.fromkeys(r.recipe.profile for r in records) if p != "full"]
+    profiles = dict.fromkeys(r.recipe.profile for r in records)
+    for profile in profiles:
+        own = [r for r in records if r.recipe.profile == profile]
+        seeds = sorted({r.recipe.seed for r in own})
+        told = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+        if profile != "full" or len(profiles) > 1:
+            told += f", {profile} profile"
+        parts.append(told if profile == "full" else told + _size(own))
     return " · ".join([*parts, *([more] if more else [])])
+
+
+def _size(records: list[Record]) -> str:
+    """What small runs are made of: epochs, images, pixels a side, width of the net; nothing for what is left open."""
+    recipes = [r.recipe for r in records]
+    found = {
+        "epochs": [getattr(r.settings, "epochs", 0) for r in recipes],
+        "images": [r.data.train_limit for r in recipes],
+        "pixels": [r.data.image_size for r in recipes],
+        "of the width": [getattr(r.settings, "model", {}).get("width", 0) for r in recipes],
+    }
+    told = []
+    for name, values in found.items():
+        low, high = min(values), max(values)
+        if low > 0:
+            told.append(f"{low:,g}{'' if low == high else f' to {high:,g}'} {name}")
+    return f" ({', '.join(told)})" if told else ""
