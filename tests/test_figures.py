@@ -731,10 +731,10 @@ def test_a_caption_says_what_small_runs_are_made_of_and_counts_profiles_apart():
     quick = made_up()
     data = replace(quick.recipe.data, train_limit=5000, image_size=32)
     quick = replace(quick, recipe=replace(quick.recipe, profile="quick", data=data))
-    assert values.caption(made) == "CIFAR-10 · as published · 2 seeds"
+    assert values.caption(made) == "CIFAR-10 · as published · run c4-full · 2 seeds"
     told = "seed 0, quick profile (6 epochs, 5,000 images, 32 pixels)"
-    assert values.caption([quick]) == f"CIFAR-10 · as published · {told}"
-    assert values.caption([*made, quick]) == f"CIFAR-10 · as published · 2 seeds, full profile · {told}"
+    assert values.caption([quick]) == f"CIFAR-10 · as published · run c4-full · {told}"
+    assert values.caption([*made, quick]) == f"CIFAR-10 · as published · run c4-full · 2 seeds, full profile · {told}"
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -283,9 +283,39 @@ def test_paired_errors_count_what_only_one_of_two_misses():
 
 
 def test_costs_show_size_and_time_apart():
-    told = digit_tables.costs(REPORT, {"VGG": ("seconds_vgg_clean", [cnn()]), "UNet": ("seconds_unet_clean", [])}, "x")
+    rows = {"VGG": ("seconds_vgg_clean", 45216450, [cnn()], ""), "UNet": ("seconds_unet_clean", 40022850, [], "")}
+    told = digit_tables.costs(REPORT, rows, "x")
     assert told.rows[0][:5] == ("VGG", "1000.81", "45,216,450", "1,600.0", "60")
-    assert told.rows[1] == ("UNet", "1620.32", "", "", "", "")
+    assert told.rows[1] == ("UNet", "1620.32", "40,022,850", "", "", "")
+
+
+def test_the_cost_of_a_narrow_net_stands_beside_the_size_of_the_full_one_and_a_heads_time_is_added():
+    one = cnn()
+    one.metrics |= {"parameters": 710170, "svm_seconds": 40.0}
+    told = digit_tables.costs(REPORT, {"VGG": ("seconds_vgg_clean", 45216450, [one], "svm_seconds")}, "x")
+    assert told.rows[0][2:5] == ("45,216,450", "1,600.0 (of 710,170 parameters)", "100")
+
+
+def test_a_net_that_saw_noise_is_shown_with_that_noise(monkeypatch):
+    images = np.zeros((3, 28, 28), np.uint8)
+    record = next(r for r in REPORT.recipes("vgg-noisy", "as_coded", "quick"))
+    record = Record(replace(record, data=replace(record.data, image_size=32)), "finished", {})
+    monkeypatch.delenv("SECONDLOOK_ASSETS", raising=False)
+    assert digits.seen_column(record, images, np.arange(3)) is None
+    monkeypatch.setenv("SECONDLOOK_ASSETS", "somewhere")
+    assert digits.seen_column(record, None, np.arange(3)) is None
+    clean = replace(record, recipe=replace(record.recipe, data=replace(record.recipe.data, noise="none")))
+    seen, plain = (digits.seen_column(r, images, np.arange(3)) for r in (record, clean))
+    assert seen.startswith("data:image")
+    assert len(seen) > 3 * len(plain)  # noise does not compress
+    assert seen == digits.seen_column(record, images, np.arange(3))
+
+
+def test_a_latent_that_holds_nothing_says_so():
+    record = vae()
+    assert "one point" not in latent.latent_space(record).layout.title.subtitle.text
+    arrays = {**record.arrays, **{k: np.zeros_like(record.arrays[k]) for k in latent.PLACES if k in record.arrays}}
+    assert "all images on one point" in latent.latent_space(replace(record, arrays=arrays)).layout.title.subtitle.text
 
 
 def test_the_simplest_baseline_tells_simple_digits_apart():

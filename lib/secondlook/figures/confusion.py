@@ -11,11 +11,13 @@ from secondlook.record import Record
 MOST = 30  # classes up to which there is room for a view of the columns, and, up to half of it, for numbers in cells
 
 
-def confusion(records: Record | list[Record], click_sprite: dict | None = None, id: str = "confusion") -> go.Figure:
+def confusion(records: Record | list[Record], click_sprite: dict | None = None, id: str = "confusion",
+              name: str = "") -> go.Figure:  # fmt: skip
     """Labels down, predictions across, as images, as a share of each label (rows) and of each prediction (columns).
 
-    Several seeds are averaged. `click_sprite` declares the images behind cells: {"src": data-URI or "", "columns": n,
-    "tile": pixels, "cells": {"row,column": [tiles]}}. Raises ValueError for a record without predictions.
+    Several seeds are averaged; `name` begins the title. `click_sprite` declares the images behind cells: {"src":
+    data-URI or "", "columns": n, "tile": pixels, "cells": {"row,column": [tiles]}}. Raises ValueError for a record
+    without predictions.
     """
     records = needed(records, "a confusion matrix")
     names = class_names(records[0])
@@ -35,6 +37,7 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
     right = np.diag(rows)
     best, worst = int(right.argmax()), int(right.argmin())
     title = f"{sentence(names[best])} is recognised most often, in {percent(right[best], 0)} of its images, "
+    title = f"{name}: {title}" if name else title
     title += f"{names[worst]} least, in {percent(right[worst], 0)}"
     alt = (
         f"Confusion matrix of {len(names)} classes, labels down, predictions across. {title}. {_mistake(rows, names)}."
@@ -79,10 +82,11 @@ def top_confusions(records: Record | list[Record], count: int = 10, id: str = "t
     found = [mean_interval(shares[:, i, j]) for i, j in pairs]
     figure = go.Figure(
         go.Bar(x=np.array([m for m, _ in found]), y=[f"{names[i]} → {names[j]}" for i, j in pairs], orientation="h",
-               marker_color=MEASURED, error_x={"array": np.array([h for _, h in found]), "thickness": 1.5},
+               marker_color=MEASURED, error_x={"array": np.array([h for _, h in found]), "thickness": 1.5,
+                                               "visible": len(records) > 2},
                hovertemplate="%{y}: %{x:.1%} of its images<extra></extra>")
     )  # fmt: skip
-    figure.update_xaxes(title="share of the label's images", tickformat=".2~%")
+    figure.update_xaxes(title="share of its images", tickformat=".2~%")
     figure.update_yaxes(autorange="reversed")
     title = sentence(_mistake(mean, names))
     alt = f"Bar chart of the {len(pairs)} most frequent mistakes, label → prediction. {title}."

@@ -38,7 +38,7 @@ def loss_curves(records: list[Record], id: str = "loss-curves") -> go.Figure:
     )
     title = _fall(x, mean_curve(series["validation"]), records)
     alt = f"Line chart of training and validation loss against iteration, 0 to {x[-1]:,.0f}. {title}."
-    return finish(figure, id, title, alt, caption(records, records[0].recipe.run), 440)
+    return finish(figure, id, title, alt, caption(records), 440)
 
 
 def learning_curves(groups: dict[str, list[Record]], metric: str = "validation_accuracy", id: str = "learning-curves",

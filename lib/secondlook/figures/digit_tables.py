@@ -50,21 +50,25 @@ def paired_errors(pairs: Mapping[str, tuple[Record, str]], heading: str) -> Tabl
     return Table(heads, tuple(told), heading)
 
 
-def costs(report: Report, rows: Mapping[str, tuple[str, list[Record]]], heading: str) -> Table:
-    """Seconds as printed beside what was measured: parameters, multiply-adds of an image, seconds and the device.
+def costs(report: Report, rows: Mapping[str, tuple[str, int, list[Record], str]], heading: str) -> Table:
+    """Seconds as printed beside what was measured: multiply-adds of an image, median seconds and the device.
 
-    `rows` maps a label to (published id, records); without records the measured cells are empty.
+    `rows` maps a label to (published id, parameters of the net in full, records, metric of the seconds that a head
+    takes besides, or ""); without records the measured cells are empty. The parameters of a narrower net stand with
+    its multiply-adds.
     """
     told = []
-    for label, (id_, records) in rows.items():
-        cells = [""] * 4
+    for label, (id_, parameters, records, head) in rows.items():
+        cells = [""] * 3
         if records:
             first = records[0]
-            seconds = mean_interval(numbers(records, "train_seconds"))[0]
-            cells = [f"{first.metrics['parameters']:,}", f"{first.metrics['macs'] / 1e6:,.1f}", f"{seconds:,.0f}",
-                     f"{first.provenance.get('device', '')}, {first.recipe.profile}"]  # fmt: skip
-        told.append((label, report.published[id_].text, *cells))
-    heads = ("model", "seconds, printed", "parameters", "million multiply-adds", "seconds, measured", "on")
+            own = first.metrics["parameters"]
+            seconds = numbers(records, "train_seconds") + (numbers(records, head) if head else 0)
+            macs = f"{first.metrics['macs'] / 1e6:,.1f}" + (f" (of {own:,} parameters)" if own != parameters else "")
+            on = f"{first.provenance.get('device', '')}, {counted(len(records), 'seed')}, {first.recipe.profile}"
+            cells = [macs, f"{np.nanmedian(seconds):,.0f}", on]
+        told.append((label, report.published[id_].text, f"{parameters:,}", *cells))
+    heads = ("model", "seconds, printed", "parameters", "million multiply-adds", "median seconds, measured", "on")
     return Table(heads, tuple(told), heading)
 
 

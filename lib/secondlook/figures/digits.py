@@ -37,15 +37,9 @@ def settings_samples(images: np.ndarray | None, labels: np.ndarray | None, side:
     if images is None or labels is None:
         told = "The images of MNIST are not here, or no page is being built."
         return placeholder(told, "secondlook data fetch mnist", "MNIST", id)
-    from secondlook.data.loader import DeviceLoader
-
     rows = np.concatenate([np.flatnonzero(np.asarray(labels) == c)[:across] for c in (0, 1)])
-    drawn = []
-    for noise in SETTINGS.values():
-        loader = DeviceLoader(images[rows], np.asarray(labels)[rows], batch_size=len(rows), seed=0, image_size=side,
-                              mean=0.5, std=0.5, noise=noise, index=rows)  # fmt: skip
-        drawn.append(next(iter(loader.evaluation_batches()))[0][:, 0].numpy())
-    lit = np.rint(255 * np.clip((np.concatenate(drawn) + 1) / 2, 0, 1)).astype(np.uint8)
+    drawn = [_as_seen(images[rows], rows, side=side, noise=noise) for noise in SETTINGS.values()]
+    lit = _lit(np.concatenate(drawn))
     figure = go.Figure()
     x, y = np.meshgrid(np.arange(len(rows)) + 0.5, np.arange(len(SETTINGS)) + 0.5)
     figure.add_scatter(x=x.ravel(), y=y.ravel(), mode="markers", marker={"opacity": 0, "size": 24}, showlegend=False,
@@ -57,6 +51,33 @@ def settings_samples(images: np.ndarray | None, labels: np.ndarray | None, side:
     title = f"Under noise {percent(outside[1], 0)} of the values leave the range from −1 to 1 that clean images keep"
     alt = f"The same {len(rows)} digits under {joined(SETTINGS)}. {title}."
     return finish(figure, id, title, alt, "MNIST · values from −1 to 1 as black to white", 330)
+
+
+def seen_column(record: Record, images: np.ndarray | None, index: np.ndarray) -> str | None:
+    """Test images as the record's net saw them, noise included, one below the other as a data-URI; imports torch.
+
+    images uint8 (n, h, w) are those of canonical `index`. None without them, or where no page is being built.
+    """
+    if images is None or not building():
+        return None
+    data = record.recipe.data
+    drawn = _as_seen(images, np.asarray(index), side=data.image_size, noise=data.noise, noise_std=data.noise_std,
+                     seed=record.recipe.seed)  # fmt: skip
+    return sprite(_lit(drawn), 1)
+
+
+def _as_seen(images: np.ndarray, index: np.ndarray, *, side: int, seed: int = 0, **noise) -> np.ndarray:
+    """Grey test images of canonical `index` as they are evaluated: float (n, side, side), from −1 to 1 before noise."""
+    from secondlook.data.loader import DeviceLoader
+
+    loader = DeviceLoader(images, np.zeros(len(images), np.int64), batch_size=len(images), seed=seed, image_size=side,
+                          mean=0.5, std=0.5, index=index, **noise)  # fmt: skip
+    return next(iter(loader.evaluation_batches()))[0][:, 0].numpy()
+
+
+def _lit(values: np.ndarray) -> np.ndarray:
+    """Values from −1 to 1 as uint8; those beyond are cut."""
+    return np.rint(255 * np.clip((values + 1) / 2, 0, 1)).astype(np.uint8)
 
 
 def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
@@ -107,10 +128,11 @@ def distances(groups: dict[str, list[Record]], id: str = "distances") -> go.Figu
     figure.update_xaxes(title="sliced Wasserstein distance", rangemode="tozero")
     label_rows(figure, labels)
     first = next(iter(groups.values()))
-    near, far = (float(np.mean(numbers(first, f"swd_{p}"))) for p in ("zeros", "between"))
-    floor = float(np.mean(numbers(first, "swd_floor_zeros")))
-    title = f"As whole images, rebuilt zeros are {digits(near)} from zeros, and ones are {digits(far)}"
-    title += f"; two halves of the zeros are {digits(floor)} apart"
+    shown = next(iter(SWD))
+    near, far = (float(np.mean(numbers(first, f"{shown}_{p}"))) for p in ("zeros", "between"))
+    floor = float(np.mean(numbers(first, f"{shown}_floor_zeros")))
+    title = f"Over rows of pixels, rebuilt zeros are {digits(near)} from zeros; zeros are {digits(far)} from ones, "
+    title += f"and {digits(floor)} from other zeros"
     alt = f"Dot plot of sliced Wasserstein distances for {joined(groups)}. {title}."
     return finish(figure, id, title, alt, caption(everything), 140 + 44 * len(labels))
 

@@ -43,7 +43,8 @@ def latent_space(record: Record, hover: dict | None = None, id: str = "latent-sp
     figure.update_yaxes(title="", **axis)
     title = _told(record)
     alt = f"Scatter plot of the latent means of {counted(_count(record), 'test image')}. {title}."
-    return finish(figure, id, title, alt, caption([record], record.recipe.run), 500, hover_sprite=hover)
+    alone = " · all images on one point: nothing in the latent tells them apart" * _on_one_point(record, there)
+    return finish(figure, id, title, alt + alone, caption([record]) + alone, 500, hover_sprite=hover)
 
 
 def latent_walk(groups: dict[str, Record], id: str = "latent-walk") -> go.Figure:
@@ -134,6 +135,10 @@ def _told(record: Record) -> str:
     said = [f"{name} {percent(m[key])}" for name, key in parts.items() if m.get(key) is not None]
     always = f"; always the commoner digit {percent(m['majority_accuracy'])}" if "majority_accuracy" in m else ""
     return sentence(f"told rightly from the latent: {joined(said)}{always}")
+
+
+def _on_one_point(record: Record, places: list[str]) -> bool:
+    return all(not np.ptp(np.asarray(record.arrays[place], float), axis=0).any() for place in places)
 
 
 def _used(record: Record) -> str:

@@ -38,7 +38,7 @@ def misclassified(record: Record, images: np.ndarray | None, count: int = 5, id:
     )
     title += f": the most certain mistakes about {joined(names[k] for k in labels)}"
     alt = f"{len(rows)} test images with their label, the prediction and its probability. {title}."
-    return finish(figure, id, title, alt, caption([record], record.recipe.run), 220)
+    return finish(figure, id, title, alt, caption([record]), 220)
 
 
 def mistaken_rows(record: Record, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -152,7 +152,7 @@ def small_test_draws(records: Record | list[Record], published: Published | floa
         verb = "reach" if 0 < reached < 1 else "reaches"
         title += f"; {share} of {count:,} draws {verb} the published {printed(published)}"
     alt = f"Histogram of the accuracy on {count:,} draws of {size:,} test images. {title}."
-    return finish(figure, id, title, alt, caption([record], record.recipe.run), 400)
+    return finish(figure, id, title, alt, caption([record]), 400)
 
 
 def _finding(found: list[Comparison], labels: list[str]) -> str:

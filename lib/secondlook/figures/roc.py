@@ -13,10 +13,10 @@ WHOLE = {"xaxis.range": [0, 1], "yaxis.range": [0, 1]}
 MOST = 10  # curves; of more classes the best and the worst halves of these are drawn
 
 
-def roc(records: Record | list[Record], id: str = "roc") -> go.Figure:
+def roc(records: Record | list[Record], id: str = "roc", name: str = "") -> go.Figure:
     """The curve of each class, its threshold on hover, its AUC with the 95 % interval (DeLong) in the legend.
 
-    Drawn from the first record that keeps curves or scores. Raises ValueError where none does.
+    Drawn from the first record that keeps curves or scores; `name` begins the title. Raises ValueError where none does.
     """
     records = needed(records, "ROC curves")
     record = next((r for r in records if "roc" in r.arrays or "scores" in r.arrays), None)
@@ -38,6 +38,7 @@ def roc(records: Record | list[Record], id: str = "roc") -> go.Figure:
     best, worst = order[0], order[-1]
     mean = np.mean([a.value for a in areas])
     title = f"{sentence(names[best])} is told from the rest best (AUC {areas[best].value:.3f}), "
+    title = f"{name}: {title}" if name else title
     title += f"{names[worst]} worst ({areas[worst].value:.3f}); the mean over classes is {mean:.3f}"
     part = "" if len(shown) == len(order) else f" Of {len(order)} classes the five best and the five worst are drawn."
     alt = f"ROC curves, true against false positive rate, of {joined(names[i] for i in sorted(shown))}. {title}.{part}"

@@ -13,7 +13,7 @@ from secondlook.record import Record
 Curve = tuple[Sequence[float], Sequence[float]]  # epochs, counted from 1, and values
 LOGGED = "authors’ log"
 FEW = 40  # points of a line up to which each has a mark
-MAGNITUDES = ("gradient_norm", "gradient_norm_sum", "learning_rate", "update_norm")  # read on a logarithmic axis
+MAGNITUDES = ("gradient_norm", "gradient_norm_sum", "learning_rate", "update_norm", "train_kl")  # on a log axis
 
 
 def training_curves(

@@ -129,13 +129,15 @@ def counted(n: int, word: str) -> str:
 
 
 def caption(records: Iterable[Record], more: str = "") -> str:
-    """The line under a title: the data's name, variants, count of seeds, and the profile where it is not full.
+    """The line under a title: the data's name, variants, the run if it is one, seeds, the profile if it is not full.
 
     What a smaller profile trains on, and for how long, follows its name; records of several profiles are counted apart.
     """
     records = needed(records, "a caption")
     variants = dict.fromkeys(VARIANT_WORDS.get(r.recipe.variant, r.recipe.variant) for r in records)
     parts = [joined(dict.fromkeys(r.data_name for r in records)), joined(variants)]
+    runs = dict.fromkeys(r.recipe.run for r in records)
+    parts += [f"run {run}" for run in runs if len(runs) == 1]
     profiles = dict.fromkeys(r.recipe.profile for r in records)
     for profile in profiles:
         own = [r for r in records if r.recipe.profile == profile]
