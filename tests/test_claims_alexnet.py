@@ -171,7 +171,7 @@ def test_judged_claims_say_what_they_rest_on(base):
     assert (base["A3"].published, base["A3"].data) == ([0.31, 0.22], "CIFAR-100")
     assert len(base["F1"].records) == 3 * 20
     assert "8 of 8 losses" not in base["A8"].why
-    assert base["A11"].measured == 69_656
+    assert (base["A11"].published, base["A11"].measured) == (None, [69_656, 57_413_540])
 
 
 @pytest.mark.parametrize(("name", "built", "side"), [("LeNet", "lenet", 32), ("AlexNet", "alexnet", 224)])

@@ -144,6 +144,14 @@ def test_shorter_runs_are_not_ranked_among_longer_ones():
     assert len(identification_table({"SGD": runs}, {"SGD": LOG}).rows) == 2
 
 
+def test_runs_of_unlike_length_are_compared_over_what_all_of_them_ran():
+    short = candidate("identify_sgd-0.03-0", entries=2, off=0.3, spread=0.0)
+    lost = replace(candidate("identify_sgd-0.001-0", entries=1), status="diverged")
+    table = identification_table({"SGD": [*candidates(), short, lost]}, {"SGD": LOG}, shortest=True)
+    assert [row[0] for row in table.rows] == ["SGD 0.01", "SGD 0.03", "SGD 0.03, momentum 0.9"]
+    assert table.rows[1][1] == "0.300"
+
+
 def test_a_shorter_run_is_held_against_as_much_of_the_log():
     (fit,) = candidate_misfits([candidate(entries=2, off=0.3, spread=0.0)], LOG).values()
     assert fit.distance == pytest.approx(0.3, abs=1e-6)
@@ -172,7 +180,7 @@ def test_single_seeds_make_no_claim_of_what_is_excluded():
 def test_the_table_of_candidates_has_a_row_for_each():
     table = identification_table({"SGD": candidates()}, {"SGD": LOG})
     assert [row[0] for row in table.rows] == ["SGD 0.01", "SGD 0.03, momentum 0.9"]
-    assert [row[-1] for row in table.rows] == ["fits", "excluded"]
+    assert [row[-1] for row in table.rows] == ["not excluded", "excluded"]
     assert [len(v) for v in by_run(candidates()).values()] == [3, 3]
 
 

@@ -237,7 +237,7 @@
   function fillCells(figure, select, sprite) {
     select.append(new Option("choose one", ""));
     for (const [cell, indexes] of Object.entries(sprite.cells)) {
-      if (indexes.length) select.append(new Option(`${nameOf(figure, cell)} (${indexes.length})`, cell));
+      if (indexes.length) select.append(new Option(`${nameOf(figure, cell)} (${indexes.length} shown)`, cell));
     }
   }
 
@@ -262,7 +262,19 @@
 
   /* ---- the page ---- */
 
+  /* A table wider than the page scrolls in its box; the keyboard must reach it. */
+  function scrollable() {
+    for (const table of document.querySelectorAll(".bd-article table")) {
+      const box = table.closest(".text_html, .output, .pst-scrollable-table-container");
+      if (!box || box.scrollWidth <= box.clientWidth) continue;
+      box.tabIndex = 0;
+      box.setAttribute("role", "region");
+      box.setAttribute("aria-label", table.caption?.textContent || "a wide table");
+    }
+  }
+
   function start() {
+    scrollable();
     for (const element of document.querySelectorAll("figure.sl-figure")) {
       const plot = element.querySelector(".sl-plot");
       figures.set(plot.id, { element, plot });

@@ -115,7 +115,7 @@ class Chapter:
         name = images.title if images else known.title
         return sample_grid(pixels, labels, known.class_names, name, self.data.name, **options)
 
-    def confusion_images(self, records: list[Record], most: int = 9) -> dict | None:
+    def confusion_images(self, records: list[Record], most: int = 9, name: str = "confusion") -> dict | None:
         """The images behind the cells of a confusion matrix, at most `most` a cell, as a figure's `click_sprite`.
 
         None outside a book build, where the pixels are not at hand, or no record keeps its predictions.
@@ -130,7 +130,7 @@ class Chapter:
             if len(cell) < most:
                 cell.append(image)
         order = sorted(cells, key=lambda c: [int(k) for k in c.split(",")])
-        return self.click_images(kept[0], {c: cells[c] for c in order}, "confusion")
+        return self.click_images(kept[0], {c: cells[c] for c in order}, name)
 
     def test_index(self, record: Record) -> np.ndarray | None:
         """The canonical index of each test image, in the order of the record's labels; None without the data set."""

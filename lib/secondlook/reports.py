@@ -120,6 +120,7 @@ class Report:
     title: str
     short: str
     letter: str
+    source: str
     published: dict[str, Published]
     claims: dict[str, Claim]
     families: dict[str, dict]
@@ -212,6 +213,7 @@ def parse(text: str, path: Path) -> Report:
         title=raw.get("title", path.stem),
         short=raw.get("short", raw.get("title", path.stem)),
         letter=raw.get("letter", path.stem[0].upper()),
+        source=raw.get("source", ""),
         published=published,
         claims={k: _claim(k, v, path.name) for k, v in raw.get("claim", {}).items()},
         families=raw.get("family", {}),

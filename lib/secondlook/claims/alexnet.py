@@ -31,7 +31,7 @@ def identified(e: Evidence, candidates: dict) -> Outcome:
         verdict = REPRODUCED if any(len(left[o]) < len(own) for o, own in found.items()) else INCONCLUSIVE
     nearest = {o: min(own, key=lambda run, own=own: own[run].distance) for o, own in found.items()}
     why = "; ".join(
-        f"{o}: {len(left[o])} of {len(own)} settings fit at the 95 % level, nearest {nearest[o]}, "
+        f"{o}: {len(left[o])} of {len(own)} settings are not excluded at the 95 % level, nearest {nearest[o]}, "
         f"{own[nearest[o]].distance:.2g} from the log"
         for o, own in found.items()
     )
@@ -81,7 +81,7 @@ def architecture(e: Evidence, evaluated: str, claimed: str, side: int) -> Outcom
         f"the public inference code builds a {evaluated} of {own:,} parameters and feeds it images of {side} pixels; "
         f"{claimed} has {other:,} and takes none below {least} pixels"
     )
-    return Outcome(REPRODUCED if own == other and side >= least else CONTRADICTED, why, other, own)
+    return Outcome(REPRODUCED if own == other and side >= least else CONTRADICTED, why, None, [own, other])
 
 
 def trade_off(e: Evidence, p, lower_loss: str, higher_accuracy: str) -> Outcome:

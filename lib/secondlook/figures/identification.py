@@ -1,6 +1,7 @@
 """Which settings fit a logged first epoch: candidates against the log, as curves and as a table."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -26,6 +27,13 @@ def comparable(records: Sequence[Record], curve: str = "step_loss") -> list[Reco
     """The records with the longest history `curve`: a distance over fewer entries is another distance."""
     lengths = [len(r.history.get(curve, ())) for r in records]
     return [r for r, n in zip(records, lengths) if n == max(lengths)]
+
+
+def shortened(records: Sequence[Record], curve: str) -> list[Record]:
+    """The finished records with the history `curve` cut to the shortest of them, so that all can be compared."""
+    kept = [r for r in records if r.status == "finished" and len(r.history.get(curve, ()))]
+    least = min((len(r.history[curve]) for r in kept), default=0)
+    return [replace(r, history={**r.history, curve: r.history[curve][:least]}) for r in kept]
 
 
 def by_run(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -74,19 +82,22 @@ def identification(groups: Candidates, logs: Logs, steps: int = 2000, id: str = 
     return finish(figure, id, title, alt, caption(everything), 460)
 
 
-def identification_table(groups: Candidates, logs: Logs, curve: str = "step_loss", what: str = "the logged first epoch"
-                         ) -> Table:  # fmt: skip
+def identification_table(groups: Candidates, logs: Logs, curve: str = "step_loss", what: str = "the logged first epoch",
+                         shortest: bool = False) -> Table:  # fmt: skip
     """Every candidate with its distance from the log, the spread of its seeds, and whether the log excludes it.
 
-    `curve` is the history held against the logs, `what` names them in the caption.
+    `curve` is the history held against the logs, `what` names them in the caption; with `shortest` longer runs are
+    compared over as many entries as the shortest has, otherwise shorter runs are left out.
     """
     flat(dict(groups), "the identification")
+    if shortest:
+        groups = {optimizer: shortened(records, curve) for optimizer, records in groups.items()}
     groups, rows = {optimizer: comparable(records, curve) for optimizer, records in groups.items()}, []
     for optimizer, records in groups.items():
         own = by_run(records)
         for run, fit in candidate_misfits(records, logs[optimizer], curve).items():
             name = f"{optimizer} {settings_of(own[run][0])}"
-            verdict = "cannot be told" if np.isnan(fit.p) else "excluded" if fit.excluded else "fits"
+            verdict = "cannot be told" if np.isnan(fit.p) else "excluded" if fit.excluded else "not excluded"
             rows.append((name, f"{fit.distance:.3f}", _or_dash(fit.spread), _or_dash(fit.p), fit.runs, verdict))
     everything = flat(groups, "the identification")
     heads = ("optimiser, rate", "distance from the log", "spread of a seed", "p", "seeds", "at the 95 % level")

@@ -37,8 +37,13 @@ def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[flo
     moments = [{"annotations": _marks(paths, epoch)} for epoch in epochs]
     control = {**slider([str(e) for e in epochs], moments, "epoch "), "pad": {"t": 48}}
     figure.update_layout(sliders=[control], annotations=_marks(paths, last))
-    figure.update_xaxes(title="training loss (falls to the left)")
-    figure.update_yaxes(title=words(metric), tickformat=".2~%")
+    ends = [
+        np.concatenate([*(p[k] for p in paths.values()), *([v[k]] for v in (published or {}).values())]) for k in (0, 1)
+    ]
+    spans = [(np.nanmin(v), np.nanmax(v), 0.08 * np.ptp(v[np.isfinite(v)])) for v in ends]
+    (left, right, room), (low, high, above) = spans  # fixed, or the axes would jump with the marks
+    figure.update_xaxes(title="training loss (falls to the left)", range=[left - room, right + room])
+    figure.update_yaxes(title=words(metric), tickformat=".2~%", range=[low - above, high + above])
     title = _finding(paths, metric)
     alt = f"Paths of training in the plane of training loss and {words(metric)} for {joined(groups)}. {title}."
     return finish(figure, id, title, alt, caption(everything), 500)

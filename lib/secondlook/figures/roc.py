@@ -28,8 +28,8 @@ def roc(records: Record | list[Record], id: str = "roc", name: str = "") -> go.F
     order = np.argsort([-a.value for a in areas], kind="stable")
     shown = order if len(order) <= MOST else np.r_[order[: MOST // 2], order[-MOST // 2 :]]
     figure = go.Figure()
-    for i in sorted(shown):
-        _curve(figure, names[i], curves[i], areas[i], i)
+    for k, i in enumerate(sorted(shown)):
+        _curve(figure, names[i], curves[i], areas[i], k)
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line={"color": QUIET, "dash": "dot", "width": 1},
                        name="chance 0.5", hoverinfo="skip")  # fmt: skip
     figure.update_layout(updatemenus=[menu([("whole curve", {}, WHOLE), ("upper left corner, enlarged", {}, CORNER)])])

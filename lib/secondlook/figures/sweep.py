@@ -5,7 +5,18 @@ import plotly.graph_objects as go
 
 from secondlook.figures.marks import means
 from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, faded, finish
-from secondlook.figures.values import caption, digits, mean_interval, needed, numbers, percent, reach, short, words
+from secondlook.figures.values import (
+    OPTIMIZER_WORDS,
+    caption,
+    digits,
+    mean_interval,
+    needed,
+    numbers,
+    percent,
+    reach,
+    short,
+    words,
+)
 from secondlook.record import Record
 
 FEW = 6  # values of a setting, up to which each has a tick of its own
@@ -57,8 +68,10 @@ def sweep(
 
 
 def _label(value) -> str:
-    """A setting's word as legends say it: L2, Crammer–Singer."""
+    """A setting's word as legends say it: L2, Crammer–Singer, AdamW."""
     text = str(value)
+    if text in OPTIMIZER_WORDS:
+        return OPTIMIZER_WORDS[text]
     if len(text) == 2:
         return text.upper()
     return "–".join(part.capitalize() for part in text.split("_")) if "_" in text else text

@@ -116,7 +116,8 @@ def published_table(report: Report, rows: list[Row] | None = None) -> Table:
     """
     if rows is None:
         told = [(p.says or p.id, p.text, p.where) for p in report.published.values()]
-        return Table(("number", "published", "where"), tuple(told), f"Numbers published: {report.title}")
+        source = f". Source: {report.source}" if report.source else ""
+        return Table(("number", "published", "where"), tuple(told), f"Numbers published: {report.title}{source}")
     everything = [r for row in rows for r in flat(row.groups, row.published)]
     found = compare(report, rows)
     labels = list(dict.fromkeys(c.label for c in found))

@@ -10,11 +10,15 @@ from secondlook.record import Record
 from secondlook.reports import Published
 
 VARIANT_WORDS = {"as_published": "as published", "as_coded": "as coded"}
+OPTIMIZER_WORDS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax", "nadam": "Nadam",
+                   "amsgrad": "AMSGrad", "rmsprop": "RMSprop", "rmsprop_inner_eps": "RMSprop, ε inside the root",
+                   "adam_uncorrected": "Adam without correction"}  # fmt: skip
 METRIC_WORDS = {
     "gradient_noise_final": "noise of the gradient",
     "validation_accuracy": "validation accuracy",
     "train_accuracy": "training accuracy",
     "test_accuracy": "test accuracy",
+    "test_top5_accuracy": "top-5 test accuracy",
     "test_accuracy_small": "test accuracy (draws of 1,000 images)",
     "validation_loss": "validation loss",
     "train_loss": "training loss",
