@@ -71,7 +71,7 @@ def decomposition(groups: dict[str, list[Record]], report: Report | None = None,
         owners.append(view)
         if report is not None and metric in KINDS:
             printed = [report.published[f"plotted_{KINDS[metric]}_{w}"] for w in words]
-            figure.add_scatter(x=[p.value for p in printed], y=np.arange(len(printed)) - 0.25, mode="markers",
+            figure.add_scatter(x=[p.value for p in printed], y=np.arange(len(printed)) + 0.25, mode="markers",
                                name="as plotted", marker={"symbol": "diamond", "size": 10, "color": PUBLISHED},
                                text=[p.text for p in printed], visible=view == 0,
                                hovertemplate="plotted %{text}<extra></extra>")  # fmt: skip

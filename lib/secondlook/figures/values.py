@@ -110,8 +110,15 @@ def class_names(record: Record) -> tuple[str, ...]:
     return tuple(names[c] for c in data.classes) if data.classes else names
 
 
+def spaced(names: Iterable[str]) -> tuple[str, ...]:
+    """Class names with spaces where the data set has underscores."""
+    return tuple(name.replace("_", " ") for name in names)
+
+
 def digits(value: float) -> str:
-    """Three digits, such as 3.00."""
+    """Three digits, such as 3.00; whole numbers from a thousand on."""
+    if 1e3 <= abs(value) < 1e6:
+        return f"{value:,.0f}"
     return f"{value:#.3g}".rstrip(".")
 
 
