@@ -11,7 +11,7 @@ from secondlook.figures.values import caption, flat, joined, mean_interval, need
 from secondlook.record import Record
 
 ALPHA = 0.05
-SHUFFLED = {"plain": "as it is", "border": "border shuffled", "centre": "centre shuffled"}
+SHUFFLED = {"plain": "as it is", "border": "border<br>shuffled", "centre": "centre<br>shuffled"}
 
 
 def deletion_insertion(groups: dict[str, Record], id: str = "deletion-insertion") -> go.Figure:

@@ -10,7 +10,7 @@ from secondlook.figures.template import finish
 from secondlook.figures.values import caption, class_names, joined, needed, percent, sentence
 from secondlook.record import Record
 
-LINES = 0.62  # height of the words below an image, in images
+LINES = 1.0  # heights of an image that four lines below it take, on the narrowest page
 
 
 def misclassified(record: Record, images: np.ndarray | None, count: int = 5, id: str = "misclassified") -> go.Figure:
@@ -27,7 +27,7 @@ def misclassified(record: Record, images: np.ndarray | None, count: int = 5, id:
     names = class_names(record)
     labels, said = record.arrays["labels"][rows], record.arrays["predictions"][rows]
     x = np.arange(len(rows)) + 0.5
-    text = [f"{names[a]}<br>→ {names[b]}<br>{percent(p, 0)}" for a, b, p in zip(labels, said, certain)]
+    text = [f"{names[a]}<br>→<br>{names[b]}<br>{percent(p, 0)}" for a, b, p in zip(labels, said, certain)]
     figure = go.Figure(go.Scatter(x=x, y=np.full(len(rows), 1.04), mode="text", text=text, hoverinfo="skip",
                                   textposition="bottom center", textfont_size=11))  # fmt: skip
     picture(figure, sprite(_framed(images[rows]), len(rows)), len(rows), 1)
@@ -38,7 +38,7 @@ def misclassified(record: Record, images: np.ndarray | None, count: int = 5, id:
     )
     title += f": the most certain mistakes about {joined(names[k] for k in labels)}"
     alt = f"{len(rows)} test images with their label, the prediction and its probability. {title}."
-    return finish(figure, id, title, alt, caption([record]), 220)
+    return finish(figure, id, title, alt, caption([record]), 250)
 
 
 def mistaken_rows(record: Record, count: int) -> tuple[np.ndarray, np.ndarray]:
