@@ -1,11 +1,13 @@
-"""How far the runs that go further have come: each beside its aim and beside what was published."""
+"""How far the runs that go further have come: each beside its aim and beside what was published.
+
+An attempt is one of `claims.aims.attempts`: aim, records, missing plans, and a state that is a word.
+"""
 
 from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.claims.aims import OPEN, REACHED, Attempt
 from secondlook.figures.marks import label_rows, within
 from secondlook.figures.tables import Table, cost
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, finish
@@ -14,7 +16,7 @@ from secondlook.figures.values import counted, joined, mean_interval, percent
 AIM = CLASS_COLOURS[2]
 
 
-def aims(attempts: Sequence[Attempt], id: str = "aims") -> go.Figure:
+def aims(attempts: Sequence, id: str = "aims") -> go.Figure:
     """A row for each aim: what was published, the aim, and what the records reach, hollow where they are quick.
 
     Raises ValueError where there is none.
@@ -49,7 +51,7 @@ def aims(attempts: Sequence[Attempt], id: str = "aims") -> go.Figure:
     within(figure, [shown, *(a.values for a in attempts)])
     label_rows(figure, [label.replace(": ", ":<br>") for label in labels])
     states = [a.state for a in attempts]
-    reached, waiting = states.count(REACHED), states.count(OPEN)
+    reached, waiting = states.count("reached"), states.count("open")
     title = f"{reached} of {counted(len(states), 'aim')} {'is' if reached == 1 else 'are'} reached"
     title += f"; {waiting} {'waits' if waiting == 1 else 'wait'} for full records" if waiting else ""
     told = "; ".join(f"{label}, aim {a.aim.least.text}: {reached_words(a)}" for label, a in zip(labels, attempts))
@@ -57,7 +59,7 @@ def aims(attempts: Sequence[Attempt], id: str = "aims") -> go.Figure:
     return finish(figure, id, title, alt, data_of(attempts), 150 + 46 * len(labels))
 
 
-def aims_table(attempts: Sequence[Attempt]) -> Table:
+def aims_table(attempts: Sequence) -> Table:
     """Every aim with what its records reach, and the minutes of those that are missing."""
     heads = ("aim", "at least", "published", "reached", "state", "still to run")
     rows = []
@@ -67,7 +69,7 @@ def aims_table(attempts: Sequence[Attempt]) -> Table:
     return Table(heads, tuple(rows), "Aims, and how far the records have come")
 
 
-def reached_words(attempt: Attempt) -> str:
+def reached_words(attempt) -> str:
     """What the records reach, with their seeds, and the word quick where they are; "no record" where there is none."""
     if not attempt.records:
         return "no record"
@@ -79,17 +81,17 @@ def reached_words(attempt: Attempt) -> str:
     return f"{percent(mean)}{size}, {seeds}{'' if attempt.is_full else ', quick'}"
 
 
-def data_of(attempts: Sequence[Attempt]) -> str:
+def data_of(attempts: Sequence) -> str:
     """The data sets of all records, as a caption."""
     names = dict.fromkeys(r.data_name for a in attempts for r in a.records)
     return f"{joined(names)} · further" if names else "no records yet"
 
 
-def _label(attempt: Attempt) -> str:
+def _label(attempt) -> str:
     return f"{attempt.report}: {attempt.aim.says}"
 
 
-def _still(attempt: Attempt) -> str:
+def _still(attempt) -> str:
     """How many records are missing, and what they are expected to take."""
     if not attempt.missing:
         return ""
