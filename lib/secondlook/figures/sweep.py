@@ -56,8 +56,9 @@ def sweep(
     figure.update_xaxes(title=title, type=scale, exponentformat="power")
     places = sorted({v for own in groups.values() for v in own})
     if len(places) <= FEW:
-        figure.update_xaxes(tickvals=places, ticktext=[short(v) for v in places], minor={"showgrid": False})
+        figure.update_xaxes(tickvals=places, ticktext=[_tick(v) for v in places], minor={"showgrid": False})
     figure.update_yaxes(title=words(metric), tickformat=".2~%" if share else None)
+    figure.update_layout(showlegend=len(groups) > 1)
     best, at, label = (min if lowest else max)(points)
     title = f"The {'lowest' if lowest else 'highest'} {words(metric)}, {said(best)}, is at {name} {short(at)}"
     title += f" with {label}" if len(groups) > 1 else ""
@@ -65,6 +66,11 @@ def sweep(
     opposite = f"the {'highest' if lowest else 'lowest'} is {said(worst[0])} at {short(worst[1])}"
     alt = f"Line chart of {words(metric)} against {name}. {title}; {opposite}."
     return finish(figure, id, title, alt, caption(records), 420)
+
+
+def _tick(value: float) -> str:
+    """A count as a count, 1,000; anything else as short as can be."""
+    return f"{value:,.0f}" if value >= 1 and value == int(value) else short(value)
 
 
 def _label(value) -> str:

@@ -25,6 +25,7 @@ METRIC_WORDS = {
     "svm_accuracy": "accuracy of the linear head",
     "linear_svc_accuracy": "accuracy of a linear SVC",
     "kmeans_accuracy": "accuracy of k-means",
+    "train_limit": "training images",
     "train_kl": "KL divergence",
     "train_reconstruction": "reconstruction error",
 }
@@ -95,7 +96,8 @@ def number_of(published: Published | float) -> float:
 
 def words(metric: str) -> str:
     """A metric's name in words."""
-    return METRIC_WORDS.get(metric, metric.split(".")[-1].replace("_", " "))
+    last = metric.split(".")[-1]
+    return METRIC_WORDS.get(last, last.replace("_", " "))
 
 
 def sentence(text: str) -> str:
