@@ -36,7 +36,8 @@ def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[flo
     epochs = sorted({int(e) for e in np.rint(np.linspace(1, last, min(STEPS, last)))})
     moments = [{"annotations": _marks(paths, epoch)} for epoch in epochs]
     control = {**slider([str(e) for e in epochs], moments, "epoch "), "pad": {"t": 48}}
-    figure.update_layout(sliders=[control], annotations=_marks(paths, last))
+    legend = {"y": 1.02, "yanchor": "bottom"}  # the slider is below
+    figure.update_layout(sliders=[control], annotations=_marks(paths, last), legend=legend)
     ends = [
         np.concatenate([*(p[k] for p in paths.values()), *([v[k]] for v in (published or {}).values())]) for k in (0, 1)
     ]
