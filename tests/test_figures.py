@@ -18,7 +18,7 @@ from PIL import Image
 from secondlook import figures, reports
 from secondlook.data.names import CIFAR10
 from secondlook.evaluation import metrics
-from secondlook.figures import template, values
+from secondlook.figures import marks, template, values
 from secondlook.record import Record
 
 REPORT = reports.read("linear")
@@ -708,7 +708,16 @@ def test_missing_runs_are_listed_once_each_with_their_cost_and_command():
     assert [row[0] for row in shown.rows] == ["l1", "c4"]
     assert shown.rows[0][2] == len({p.recipe.id for p in plans})
     assert float(shown.rows[0][3]) == pytest.approx(sum(p.minutes for p in plans), abs=0.6)
-    assert "<code>secondlook train linear --run l1 --variant corrected</code>" in shown._repr_html_()
+    assert "<code>secondlook train linear --run l1 --variant corrected --profile full</code>" in shown._repr_html_()
+
+
+def test_an_axis_is_fitted_to_what_is_finite_and_refused_where_nothing_is():
+    figure = go.Figure()
+    marks.within(figure, [[0.2, float("nan")]], [(0.4, 0.1)])
+    low, high = figure.layout.xaxis.range
+    assert low < 0.2 < 0.5 < high < 0.6
+    with pytest.raises(ValueError, match="no finite number"):
+        marks.within(figure, [[float("nan")], []])
 
 
 def test_a_long_list_of_missing_runs_is_folded_under_what_it_counts():

@@ -134,7 +134,8 @@ def test_seeds_are_ranges_lists_or_the_reports_own():
      ({"variant": "corected"}, "did you mean 'corrected'"), ({"variant": "custom"}, "unknown variant"),
      ({"device": "gpu"}, "cuda:0"), ({"device": "cuda:"}, "cuda:0"), ({"max_minutes": 0}, "above 0"),
      ({"max_minutes": float("nan")}, "above 0"), ({"max_minutes": "10"}, "of type float"),
-     ({"max_minutes": True}, "of type float"), ({"seeds": 3}, "-r seeds 3")],
+     ({"max_minutes": True}, "of type float"), ({"seeds": 3}, "-r seeds 3"),
+     ({"cam_method": "layercm"}, "did you mean 'layercam'"), ({"cam_method": 1}, "of type str")],
 )  # fmt: skip
 def test_a_bad_value_is_an_error_that_says_what_to_do(values, says):
     with pytest.raises(ParameterError, match=says):
@@ -142,7 +143,8 @@ def test_a_bad_value_is_an_error_that_says_what_to_do(values, says):
 
 
 def test_good_values_pass_and_unknown_names_are_left_alone():
-    good = {"profile": "smoke", "variant": "", "train": "never", "seeds": "0-5", "max_minutes": 10, "device": "cuda:1"}
+    good = {"profile": "smoke", "variant": "", "train": "never", "seeds": "0-5", "max_minutes": 10, "device": "cuda:1",
+            "cam_method": "hirescam"}  # fmt: skip
     check_values({**good, "something": object()})
     check_values({})
 

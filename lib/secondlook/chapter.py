@@ -221,18 +221,21 @@ def open_chapter(
     data_dir: str = "",
     records_dir: str = "",
     device: str = "auto",
+    cam_method: str = "gradcam",
     **overrides,
 ) -> Chapter:
     """The chapter of report `name`: its records loaded, what is missing trained if it fits `max_minutes`.
 
     `seeds` is "" (as the report), "0-4" or "0,2"; an empty folder is the project's own; what is no evidence goes to the
-    project's runs/, or to runs/ in `records_dir`. Overrides that are "" or -1 are as the report; any other makes a
-    `custom` run beside the report's. Raises RecipeError or ParameterError for a bad value.
+    project's runs/, or to runs/ in `records_dir`. `cam_method`, which a figure may take, is only checked. Overrides
+    that are "" or -1 are as the report; any other makes a `custom` run beside the report's. Raises RecipeError or
+    ParameterError for a bad value.
     """
     patient_threads()
     report = read(name)
-    given = {"profile": profile, "variant": variant, "seeds": seeds, "train": train, "device": device}
-    check_values({**given, "max_minutes": max_minutes}, report=name)
+    given = {"profile": profile, "variant": variant, "seeds": seeds, "train": train, "device": device,
+             "max_minutes": max_minutes, "cam_method": cam_method}  # fmt: skip
+    check_values(given, report=name)
     if records_dir and not Path(records_dir).is_dir():
         raise ParameterError(f"records_dir {records_dir!r} is not a folder; name one, or leave it empty")
     records = Path(records_dir or ROOT / "records").absolute()

@@ -9,6 +9,7 @@ import csv
 import itertools
 import re
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -112,6 +113,17 @@ class Plan:
     gpu_minutes: float | None
     headline: bool
     run: str = ""
+
+    def command(self, run: str = "") -> str:
+        """What makes the records of the plan's run, all seeds; `run` names another, such as the whole grid's."""
+        r = self.recipe
+        return f"secondlook train {r.report} --run {run or r.run} --variant {r.variant} --profile {r.profile}"
+
+
+def cost(plans: Iterable[Plan]) -> tuple[float, float]:
+    """Minutes on two cores and on a GPU that the plans are expected to take."""
+    plans = list(plans)
+    return sum(p.minutes or 0.0 for p in plans), sum(p.gpu_minutes or 0.0 for p in plans)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import numpy as np
 
 from secondlook.claims import forms
 from secondlook.claims.forms import INCONCLUSIVE, NOT_RUN, Outcome
+from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.recipe import Recipe, RecipeError, nearest
 from secondlook.record import Record
-from secondlook.reports import Claim, Published, Report
+from secondlook.reports import Claim, Published, Report, cost
 
 PROFILE = "full"
-LEAST_SEEDS = 3
 
 
 class Unjudged(Exception):
@@ -84,8 +84,8 @@ class Evidence:
             by_seed.append(records)
             if len(records) < len(recipes):
                 lacking = [r.id for r in recipes if r.seed not in records]
-                told = self._cost(run, variant, lacking)
-                missing.append(f"{len(lacking)} of {len(recipes)} by `{self._command(run, variant)}` ({told})")
+                command, told = self._command(run, variant, lacking)
+                missing.append(f"{len(lacking)} of {len(recipes)} by `{command}` ({told})")
         if missing:
             raise Unjudged(NOT_RUN, f"records are missing: {', '.join(missing)}")
         seeds = sorted(set.intersection(*(set(records) for records in by_seed)))
@@ -95,23 +95,18 @@ class Evidence:
         self.used.update({record.id: record for group in groups for record in group})
         return groups
 
-    def _command(self, run: str, variant: str) -> str:
-        return f"secondlook train {self.report.name} --run {run} --variant {variant} --profile {PROFILE}"
-
-    def _cost(self, run: str, variant: str, ids: list[str]) -> str:
-        """What the records of these recipes are expected to take."""
+    def _command(self, run: str, variant: str, ids: list[str]) -> tuple[str, str]:
+        """What makes the records of these recipes of a run, and how long that is expected to take."""
         plans = [p for p in self.report.plans(run, variant, PROFILE) if p.recipe.id in ids]
-        minutes, gpu = (sum(v or 0.0 for v in values) for values in zip(*((p.minutes, p.gpu_minutes) for p in plans)))
-        return f"{minutes:,.0f} minutes on two cores, {gpu:,.1f} on a GPU"
+        minutes, gpu = cost(plans)
+        return plans[0].command(run), f"{minutes:,.0f} minutes on two cores, {gpu:,.1f} on a GPU"
 
     def _anew(self, records: list[Record]) -> str:
         """The command that makes these records again, as the present version keeps them."""
         recipe = records[0].recipe
-        told = self._cost(recipe.run, recipe.variant, [r.id for r in records])
-        return (
-            f"Where it is older than the claim, this makes its {len(records)} records anew: "
-            f"`{self._command(recipe.run, recipe.variant)} --again` ({told})"
-        )
+        command, told = self._command(recipe.run, recipe.variant, [r.id for r in records])
+        made = f"this makes its {len(records)} records anew: `{command} --again` ({told})"
+        return f"Where it is older than the claim, {made}"
 
     def numbers(self, records: list[Record], metric: str) -> np.ndarray:
         """A metric of each record, shape (seeds, …); a dot reaches into a table (`small_draws.sd`).

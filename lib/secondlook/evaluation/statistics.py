@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
+LEAST_SEEDS = 3  # two tell so little of their spread that the interval is 13 times as wide as they are apart
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.marks import label_rows, within
-from secondlook.figures.tables import Table, cost
+from secondlook.figures.tables import Table
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, finish
 from secondlook.figures.values import counted, joined, mean_interval, percent
+from secondlook.reports import cost
 
 AIM = CLASS_COLOURS[2]
 

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures.template import MEASURED, finish, views
-from secondlook.figures.values import caption, class_names, mean_interval, needed, percent, sentence, spaced
+from secondlook.figures.values import caption, class_names, mean_interval, needed, percent, sentence
 from secondlook.record import Record
 
 MOST = 30  # classes up to which there is room for a view of the columns, and, up to half of it, for numbers in cells
@@ -20,7 +20,7 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
     without predictions.
     """
     records = needed(records, "a confusion matrix")
-    names = spaced(class_names(records[0]))
+    names = class_names(records[0])
     counts = matrices(records).mean(0)
     rows, columns = _shares(counts, 1), _shares(counts, 0)
     told = [("images", counts, ".0f"), ("% of the label (rows)", 100 * rows, ".1f")]
@@ -73,7 +73,7 @@ def confusion_difference(a: Record | list[Record], b: Record | list[Record], lab
 def top_confusions(records: Record | list[Record], count: int = 10, id: str = "top-confusions") -> go.Figure:
     """The most frequent mistakes, as a share of the label's images: the mean over seeds with its 95 % interval."""
     records = needed(records, "the most frequent mistakes")
-    names = spaced(class_names(records[0]))
+    names = class_names(records[0])
     shares = np.stack([_shares(m, 1) for m in matrices(records)])
     mean = shares.mean(0)
     np.fill_diagonal(mean, -1)

@@ -26,9 +26,14 @@ def seeds(figure: go.Figure, values: Sequence[np.ndarray], digits: str = ".2%") 
 
 
 def within(figure: go.Figure, values: Sequence, found: Sequence[tuple[float, float]] = (), low=0.0, high=1.0) -> None:
-    """Fits the x axis to all `values` and to what lies between `low` and `high` of the intervals (mean, half-width)."""
+    """Fits the x axis to all `values` and to what lies between `low` and `high` of the intervals (mean, half-width).
+
+    Raises ValueError where none of them is finite.
+    """
     ends = np.concatenate([*map(np.ravel, values), *((m - h, m + h) for m, h in found)]).astype(float)
     ends = np.clip(ends[np.isfinite(ends)], low, high)
+    if not len(ends):
+        raise ValueError("there is no finite number to draw: every seed diverged, or left no value")
     room = max(0.05 * np.ptp(ends), 0.005 * (high - low))
     figure.update_xaxes(range=[ends.min() - room, ends.max() + room])
 

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.data import hash_draws
-from secondlook.evaluation.statistics import prediction_half_width
+from secondlook.evaluation.statistics import LEAST_SEEDS, prediction_half_width
 from secondlook.figures.marks import label_rows, line_at, means, within
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, SYMBOLS, finish
 from secondlook.figures.values import (
@@ -26,7 +26,6 @@ from secondlook.recipe import nearest
 from secondlook.record import Record
 from secondlook.reports import Published, Report
 
-LEAST = 3  # seeds below which there is no interval
 ANY = 0.5  # half-width of an interval of a share that excludes next to nothing
 
 
@@ -72,7 +71,7 @@ def compare(report: Report, rows: list[Row]) -> list[Comparison]:
         for label, records in row.groups.items():
             values = numbers(needed(records, f"{row.published}, {label}"), row.metric)
             half = np.nan
-            if len(values) >= LEAST and np.isfinite(values).all():
+            if len(values) >= LEAST_SEEDS and np.isfinite(values).all():
                 error = float(numbers(records, row.sampling).mean()) if row.sampling else 0.0
                 half = prediction_half_width(values, published.half_unit, error)
             found.append(
@@ -167,7 +166,7 @@ def _finding(found: list[Comparison], labels: list[str]) -> str:
         told.append((-fit, width, f"{label} {fit} of {len(own)} ({said})"))
     if not told:
         seeds = joined(sorted({counted(c.seeds, "seed") for c in found}))
-        few = all(c.seeds < LEAST for c in found)
+        few = all(c.seeds < LEAST_SEEDS for c in found)
         return f"{seeds} of each: too {'few' if few else 'often diverged'} to tell which published numbers fit"
     return f"Published numbers that fit: {', '.join(text for *_, text in sorted(told))}"
 

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, finish, menu
-from secondlook.figures.values import caption, class_names, joined, needed, sentence, spaced
+from secondlook.figures.values import caption, class_names, joined, needed, sentence
 from secondlook.record import Record
 
 CORNER = {"xaxis.range": [0, 0.3], "yaxis.range": [0.3, 1]}
@@ -24,7 +24,7 @@ def roc(records: Record | list[Record], id: str = "roc", name: str = "") -> go.F
         raise ValueError(
             f"no record of {records[0].recipe.run} keeps curves or scores; its run needs keep = 'evidence'"
         )
-    names, (curves, areas) = spaced(class_names(record)), curves_and_areas(record)
+    names, (curves, areas) = class_names(record), curves_and_areas(record)
     order = np.argsort([-a.value for a in areas], kind="stable")
     shown = order if len(order) <= MOST else np.r_[order[: MOST // 2], order[-MOST // 2 :]]
     figure = go.Figure()

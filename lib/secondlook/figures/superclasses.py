@@ -111,7 +111,7 @@ def hardest_classes(records: Record | list[Record], count: int = 10, id: str = "
     figure = go.Figure()
     means(figure, np.arange(len(shown)), rows[:, :2], "%{text}", text=texts)
     figure.data[0].error_x.update(symmetric=False, array=rows[:, 2] - rows[:, 0], arrayminus=rows[:, 0] - rows[:, 1])
-    label_rows(figure, [names[c].replace("_", " ") for c in shown], tickfont_size=11)
+    label_rows(figure, [names[c] for c in shown], tickfont_size=11)
     figure.update_xaxes(title="share recognised", tickformat=".2~%", rangemode="tozero")
     figure.update_layout(showlegend=False)
     mean = recalls.mean(0)
@@ -119,7 +119,7 @@ def hardest_classes(records: Record | list[Record], count: int = 10, id: str = "
     title = f"{names[order[0]]} is recognised in {percent(mean[order[0]], 0)} of its images, "
     title += f"{names[order[-1]]} in {percent(mean[order[-1]], 0)}"
     title += f"; {none} of {len(names)} classes never" if none else ""
-    title = sentence(title.replace("_", " "))
+    title = sentence(title)
     alt = f"Dot plot of the share recognised of the {len(shown)} hardest and easiest classes. {title}."
     return finish(figure, id, title, alt, caption(records), 110 + 24 * len(shown))
 
@@ -139,7 +139,7 @@ def _recall(values: np.ndarray, hits: float, images: float) -> tuple[float, floa
 
 def _cifar100(records: Record | list[Record], what: str) -> list[Record]:
     records = needed(records, what)
-    if class_names(records[0]) != CIFAR100:
+    if len(class_names(records[0])) != len(CIFAR100):
         raise ValueError(f"superclasses belong to CIFAR-100, not to {records[0].data_name}")
     return records
 

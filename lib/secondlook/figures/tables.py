@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from secondlook.figures.published import Comparison, Row, compare
 from secondlook.figures.values import VARIANT_WORDS, caption, counted, flat, percent
 from secondlook.recipe import nearest
-from secondlook.reports import VERDICTS, Plan, Report
+from secondlook.reports import VERDICTS, Plan, Report, cost
 
 SHORT = 7  # digits of a record's id
 SHOWN = 3  # ids, or numbers, in a cell
@@ -158,25 +158,12 @@ def missing_table(
     for (_, run, variant, _), own in groups.items():
         minutes, gpu = cost(own.values())
         words = VARIANT_WORDS.get(variant, variant)
-        told.append((run, words, len(own), f"{minutes:,.0f}", f"{gpu:,.1f}", command(next(iter(own.values())), run)))
+        command = next(iter(own.values())).command(run)
+        told.append((run, words, len(own), f"{minutes:,.0f}", f"{gpu:,.1f}", Html(_code(f"`{command}`"), command)))
     heads = ("run", "variant", "records", "minutes on two cores", "minutes on a GPU", "command")
     folded = len(told) > LONG
     count = f": {counted(sum(len(own) for own in groups.values()), 'record')}, {counted(len(told), 'command')}"
     return Table(heads, tuple(told), caption + count * folded, folded)
-
-
-def cost(plans: Iterable[Plan]) -> tuple[float, float]:
-    """Minutes on two cores and on a GPU that the plans are expected to take."""
-    plans = list(plans)
-    return sum(p.minutes or 0.0 for p in plans), sum(p.gpu_minutes or 0.0 for p in plans)
-
-
-def command(plan: Plan, run: str = "") -> Html:
-    """The command that makes the records of a plan's run, as code; `run` where it is not the plan's own."""
-    r = plan.recipe
-    short = "" if r.profile == "full" else f" --profile {r.profile}"
-    said = f"secondlook train {r.report} --run {run or r.run} --variant {r.variant}{short}"
-    return Html(f"<code>{html.escape(said)}</code>", said)
 
 
 def notice(text: str) -> Notice:

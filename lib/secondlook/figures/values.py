@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from secondlook.data.images import DATA_SETS
-from secondlook.evaluation.statistics import summary
+from secondlook.evaluation.statistics import LEAST_SEEDS, summary
 from secondlook.record import Record
 from secondlook.reports import Published
 
@@ -67,13 +67,10 @@ def numbers(records: Iterable[Record], path: str) -> np.ndarray:
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """The mean of the finite values and half their 95 % t-interval; 0 for fewer than three values, NaN for none.
-
-    Two values tell so little of their spread that the interval is thirteen times as wide as they are apart, or more.
-    """
+    """The mean of the finite values and half their 95 % t-interval; 0 below `LEAST_SEEDS` values, NaN for none."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
-    if len(values) < 3:
+    if len(values) < LEAST_SEEDS:
         return (float(values.mean()), 0.0) if len(values) else (np.nan, np.nan)
     s = summary(values)
     return s.mean, s.high - s.mean
@@ -106,15 +103,10 @@ def sentence(text: str) -> str:
 
 
 def class_names(record: Record) -> tuple[str, ...]:
-    """The classes of a record in the order of its labels."""
+    """The classes of a record in the order of its labels, in words: spaces where the data set has underscores."""
     data = record.recipe.data
     names = DATA_SETS[data.name].class_names if data.name in DATA_SETS else ("first", "second")
-    return tuple(names[c] for c in data.classes) if data.classes else names
-
-
-def spaced(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names with spaces where the data set has underscores."""
-    return tuple(name.replace("_", " ") for name in names)
+    return tuple(names[c].replace("_", " ") for c in data.classes or range(len(names)))
 
 
 def digits(value: float) -> str:

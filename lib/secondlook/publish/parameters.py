@@ -19,7 +19,8 @@ from secondlook.recipe import PROFILES, VARIANTS, nearest
 Scalar = str | int | float | bool
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 TRAIN = ("missing", "always", "never")
-KNOWN_TYPES = {"profile": str, "variant": str, "train": str, "seeds": str, "device": str, "max_minutes": float}
+KNOWN_TYPES = {"profile": str, "variant": str, "train": str, "seeds": str, "device": str, "max_minutes": float,
+               "cam_method": str}  # fmt: skip
 
 
 class ParameterError(ValueError):
@@ -86,7 +87,12 @@ def check_values(values: dict, report: str | None = None, root: Path | None = No
             way_out = f"; with papermill pass it as text: -r {name} {values[name]}" if kind is str else ""
             raise ParameterError(f"{name} must be of type {kind.__name__}, not {values[name]!r}{way_out}")
     variants = reports.read(report, root).variants() if report and values.get("variant") else VARIANTS[:-1]
-    for name, allowed in (("profile", PROFILES), ("train", TRAIN), ("variant", ("", *variants))):
+    known = {"profile": PROFILES, "train": TRAIN, "variant": ("", *variants)}
+    if "cam_method" in values:
+        from secondlook.insight.cam import METHODS  # which needs torch
+
+        known["cam_method"] = METHODS
+    for name, allowed in known.items():
         value = values.get(name, allowed[0])
         if value not in allowed:
             hint = nearest(value, [word for word in allowed if word])
