@@ -30,6 +30,9 @@ CONTROLS = """id => {
   return {sliders: (layout.sliders ?? []).map(s => s.steps.length),
           updatemenus: (layout.updatemenus ?? []).map(m => m.type === "buttons" ? 0 : m.buttons.length)};
 }"""
+# Of every figure that has numbers, how many rows its tables have.
+TABLES = """() => Object.fromEntries([...document.querySelectorAll("figure.sl-figure:has(.sl-numbers) .sl-plot")].map(
+  plot => [plot.id, window.secondlookNumbers.tables(plot).reduce((sum, table) => sum + table.rows.length, 0)]))"""
 # What a control may change: values, what is visible, the layout; not the position of the control itself.
 FINGERPRINT = """id => {
   const {data, layout} = document.getElementById(id);
@@ -105,7 +108,7 @@ def page_report(browser, path: Path, expected: tuple[str, ...] = (), **view) -> 
 
     `drawn` and `failed` are ids (an expected figure that is not on the page has failed), `requests` addresses outside
     the disk, `errors` what the console reported, `sliders` and `menus` the number of controls moved, `idle` the
-    controls that changed nothing, as "id sliders[0]".
+    controls that changed nothing, as "id sliders[0]", `tables` the rows of numbers of each figure that has any.
     """
     with visit(browser, path, **view) as seen:
         states = draw_all(seen.page)
@@ -120,6 +123,7 @@ def page_report(browser, path: Path, expected: tuple[str, ...] = (), **view) -> 
                     report["sliders" if kind == "sliders" else "menus"] += 1
                     if not moved(seen.page, name, kind, index, steps):
                         report["idle"].append(f"{name} {kind}[{index}]")
+        report["tables"] = seen.page.evaluate(TABLES)
         return {**report, "requests": seen.requests, "errors": seen.errors}
 
 

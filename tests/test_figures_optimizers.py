@@ -200,7 +200,7 @@ def test_a_measure_shows_ours_and_the_log_and_who_does_not_arrive():
     logged = next(t for t in shown(figure) if t.name == "authors’ log")
     assert list(logged.x) == [3, 5, 6, 5]
     (late,) = [t for t in shown(figure) if t.name == "not reached"]
-    assert (list(late.text), list(late.y)) == (["3"], pytest.approx([3.22]))
+    assert (list(late.text), list(late.y)) == (["not reached by 3 runs"], pytest.approx([3.22]))
     assert title(figure).endswith("to SGD not reached")
 
 

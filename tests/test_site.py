@@ -167,6 +167,7 @@ def test_every_figure_draws_and_every_control_moves_it_without_a_request_or_an_e
         "idle": [],
         "requests": [],
         "errors": [],
+        "tables": {"lines": 20, "confusion": 2},
     }
 
 
@@ -262,6 +263,68 @@ def test_the_arrow_keys_move_the_slider_of_a_focused_figure(browser, page):
         seen.page.keyboard.press("ArrowRight")
         seen.page.wait_for_function("() => document.getElementById('lines').layout.sliders[0].active === 1")
         assert seen.page.evaluate("() => document.getElementById('lines').data[0].y[19]") == 38
+
+
+NUMBERS = """id => [...document.querySelectorAll(`[data-figure="${id}"] .sl-numbers table`)].map(table =>
+  [...table.rows].map(row => [...row.cells].map(cell => cell.textContent)))"""
+# a dot beside its row, a line at a value, a helper that says nothing, an interval, and more rows than a table takes
+DOTS = """() => Plotly.newPlot("points", [
+  {x: [0.25, 0.5], y: [0, 1], error_x: {array: [0.125, 0]}, name: "mean", mode: "markers"},
+  {x: [0.2, 0.3], y: [0.22, 0.22], name: "a seed", mode: "markers"},
+  {x: [0.75, 0.75], y: [-1, 2], name: "published", mode: "lines"},
+  {x: [0, 1], y: [0, 1], hoverinfo: "skip", mode: "lines"},
+  {x: Array.from({length: 119}, (_, i) => i), y: Array.from({length: 119}, (_, i) => i), xaxis: "x2", yaxis: "y2"},
+], {xaxis: {title: {text: "accuracy"}, tickformat: ".0%", domain: [0, 0.4]}, yaxis: {tickvals: [0, 1],
+    ticktext: ["Adam", "SGD<br>plain"]}, xaxis2: {title: {text: "step"}, domain: [0.6, 1], anchor: "y2"},
+    yaxis2: {title: {text: "loss"}, anchor: "x2"}})"""
+
+
+@pytest.mark.browser
+def test_the_numbers_of_a_figure_open_as_a_table_and_follow_its_controls(browser, page):
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        assert seen.page.locator("[data-figure=lines] .sl-numbers table").count() == 0  # made when it is opened
+        seen.page.focus("[data-figure=lines] .sl-numbers summary")
+        seen.page.keyboard.press("Enter")
+        seen.page.wait_for_selector("[data-figure=lines] .sl-numbers table")
+        (rows,) = seen.page.evaluate(NUMBERS, "lines")
+        assert rows[0] == ["epoch", "training", "validation"]
+        assert [row[:2] for row in rows[1:]] == [[str(k), str(k)] for k in range(20)]
+        assert [float(row[2]) for row in rows[1:]] == pytest.approx([k**1.5 for k in range(20)], rel=1e-3)
+        seen.page.evaluate("() => window.secondlook.choose('lines', 'sliders', 0, 2)")
+        (rows,) = seen.page.evaluate(NUMBERS, "lines")
+        assert [row[1] for row in rows[1:]] == [str(3 * k) for k in range(20)]
+        scopes = "[...document.querySelectorAll('[data-figure=lines] th')].map(head => head.scope)"
+        assert seen.page.evaluate(scopes) == ["col"] * 3 + ["row"] * 20
+        seen.page.locator("[data-figure=confusion] .sl-numbers summary").click()
+        seen.page.wait_for_selector("[data-figure=confusion] .sl-numbers table")
+        assert seen.page.evaluate(NUMBERS, "confusion") == [
+            [["", "cat", "dog"], ["cat", "90", "10"], ["dog", "30", "70"]]
+        ]
+        assert seen.page.locator("[data-figure=grid] .sl-numbers").count() == 0  # a picture has no numbers
+        assert seen.errors == []
+
+
+@pytest.mark.browser
+def test_rows_with_names_intervals_lines_and_long_curves_have_their_tables(browser, page):
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        seen.page.evaluate(DOTS)
+        found = seen.page.evaluate("() => secondlookNumbers.tables(document.getElementById('points'))")
+        assert [table["rows"] for table in found[:3]] == [
+            [["published", "75 %"]],
+            [["Adam", "25 % ± 13 %"], ["SGD plain", "50 %"]],
+            [["Adam", "20 %"], ["Adam", "30 %"]],
+        ]
+        assert found[1]["head"] == ["", "mean"]
+        assert len(found) == 4
+        assert found[3]["head"] == ["step", "loss"]
+        caption, steps = seen.page.evaluate(
+            "() => { const table = secondlookNumbers.elements(document.getElementById('points'))[3];"
+            " return [table.caption.textContent, [...table.tBodies[0].rows].map(row => +row.cells[0].textContent)]; }"
+        )
+        assert caption == "loss: 60 of 119 rows, evenly spaced"
+        assert steps == list(range(0, 119, 2))
 
 
 MENUS = "document.getElementById('lines').layout.updatemenus"
@@ -507,4 +570,5 @@ def test_the_built_book_is_whole(browser):
         name = path.relative_to(BUILT).as_posix()
         report = page_report(browser, path, expected=EXPECTED.get(name, ()))
         wrong = {key: report[key] for key in ("failed", "idle", "requests", "errors") if report[key]}
+        wrong |= {f"{id} has an empty table": rows for id, rows in report["tables"].items() if not rows}
         assert not wrong, f"{name}: {wrong}"

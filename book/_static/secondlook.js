@@ -47,6 +47,7 @@
     figure.plot.addEventListener("keydown", (event) => onKey(figure, event));
     if (figure.extras.hover_sprite) hoverTiles(figure, figure.extras.hover_sprite);
     if (figure.extras.click_sprite) clickTiles(figure, figure.extras.click_sprite);
+    if (window.secondlookNumbers.has(figure.plot)) numbers(figure);
     await fit(figure);
     new ResizeObserver(() => reshape(figure)).observe(figure.plot);
   }
@@ -260,17 +261,37 @@
     panel.hidden = false;
   }
 
+  /* ---- numbers: tables below a figure, made when they are opened ---- */
+
+  function numbers(figure) {
+    const details = make("details", "sl-numbers");
+    const box = make("div", "sl-scroll");
+    details.append(make("summary", "", "The numbers of this figure"), box);
+    const fill = () => {
+      if (!details.open) return;
+      box.replaceChildren(...window.secondlookNumbers.elements(figure.plot));
+      reachable(box, "the numbers of this figure");
+    };
+    details.addEventListener("toggle", fill);
+    figure.plot.on("plotly_afterplot", fill);
+    figure.element.append(details);
+  }
+
   /* ---- the page ---- */
 
   /* A table wider than the page scrolls in its box; the keyboard must reach it. */
   function scrollable() {
     for (const table of document.querySelectorAll(".bd-article table")) {
       const box = table.closest(".text_html, .output, .pst-scrollable-table-container");
-      if (!box || box.scrollWidth <= box.clientWidth) continue;
-      box.tabIndex = 0;
-      box.setAttribute("role", "region");
-      box.setAttribute("aria-label", table.caption?.textContent || "a wide table");
+      if (box) reachable(box, table.caption?.textContent || "a wide table");
     }
+  }
+
+  function reachable(box, label) {
+    if (box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight) return;
+    box.tabIndex = 0;
+    box.setAttribute("role", "region");
+    box.setAttribute("aria-label", label);
   }
 
   function start() {

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from secondlook.figures.marks import label_rows, within
 from secondlook.figures.tables import Table
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, finish
-from secondlook.figures.values import counted, joined, mean_interval, percent
+from secondlook.figures.values import counted, joined, mean_interval, percent, spread
 from secondlook.reports import cost
 
 AIM = CLASS_COLOURS[2]
@@ -78,8 +78,7 @@ def reached_words(attempt) -> str:
     if not np.isfinite(mean):
         return "no finite number"
     seeds = counted(len(attempt.records), "seed")
-    size = f" ± {percent(half)}" if half else ""
-    return f"{percent(mean)}{size}, {seeds}{'' if attempt.is_full else ', quick'}"
+    return f"{percent(mean)}{spread(half)}, {seeds}{'' if attempt.is_full else ', quick'}"
 
 
 def data_of(attempts: Sequence) -> str:

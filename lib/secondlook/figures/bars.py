@@ -16,6 +16,7 @@ from secondlook.figures.values import (
     percent,
     printed,
     sentence,
+    spread,
     words,
 )
 from secondlook.record import Record
@@ -41,7 +42,7 @@ def comparison(
     figure = go.Figure()
     seeds(figure, values)
     texts = [
-        f"{label}: {percent(m, 2)} ± {percent(h, 2)}, {counted(len(v), 'seed')}"
+        f"{label}: {percent(m, 2)}{spread(h, 2)}, {counted(len(v), 'seed')}"
         for label, v, (m, h) in zip(labels, values, found)
     ]
     means(figure, np.arange(len(labels)), found, "%{text}", text=texts)

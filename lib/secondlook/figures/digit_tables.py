@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from secondlook.evaluation.statistics import mcnemar, wilson
+from secondlook.evaluation.statistics import LEAST_SEEDS, mcnemar, wilson
 from secondlook.figures.tables import Notice, Table, notice
 from secondlook.figures.values import counted, mean_interval, numbers, percent
 from secondlook.record import Record
@@ -25,7 +25,7 @@ def accuracies(report: Report, rows: Mapping[str, tuple[str, str, list[Record]]]
         ours = ""
         if records:
             mean, half = mean_interval(numbers(records, metric))
-            ours = percent(mean, 2) + (f" ± {percent(half, 2)}" if len(records) > 1 else "")
+            ours = percent(mean, 2) + (f" ± {percent(half, 2)}" if len(records) >= LEAST_SEEDS else "")
         note = "" if not records else f"{counted(len(records), 'seed')}, {records[0].recipe.profile}"
         told.append((label, printed.text, errors, f"{percent(low, 2)} to {percent(high, 2)}", ours, note))
     heads = ("model", "printed", f"errors of {images:,}", "95 % interval (Wilson)", "measured", "from")

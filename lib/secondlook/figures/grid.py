@@ -17,6 +17,7 @@ from secondlook.figures.values import (
     percent,
     printed,
     short,
+    spread,
     words,
 )
 from secondlook.record import Record
@@ -94,7 +95,7 @@ def _seeds(figure: go.Figure, records_by_run: dict, metric: str) -> None:
 def _means(figure: go.Figure, records_by_run: dict, metric: str) -> None:
     found = [mean_interval(numbers(records, metric)) for records in records_by_run.values()]
     texts = [
-        f"{run}: {settings(records[0])}<br>{percent(m)} ± {percent(h)}, {counted(len(records), 'seed')}"
+        f"{run}: {settings(records[0])}<br>{percent(m)}{spread(h)}, {counted(len(records), 'seed')}"
         for (run, records), (m, h) in zip(records_by_run.items(), found)
     ]
     means(figure, np.arange(len(found)), found, "%{text}", text=texts)

@@ -9,8 +9,9 @@ from secondlook.figures.template import MEASURED, faded
 
 
 def means(figure: go.Figure, at, found: Sequence[tuple[float, float]], hover: str, *, across: bool = False,
-          name: str = "mean, 95 % interval", **more) -> None:  # fmt: skip
+          name: str = "", **more) -> None:  # fmt: skip
     """Adds dots at (mean, half-width) of `found`: beside rows `at`, or above places `at` where `across`."""
+    name = name or ("mean, 95 % interval" if any(h > 0 for _, h in found) else "mean")
     values, error = np.array([m for m, _ in found]), {"array": np.array([h for _, h in found]), "thickness": 2}
     places = {"x": at, "y": values, "error_y": error} if across else {"x": values, "y": at, "error_x": error}
     look = {"mode": "markers", "marker": {"size": 10, "color": MEASURED}, **more}

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from secondlook.figures.marks import label_rows, means, seeds
 from secondlook.figures.template import PUBLISHED, QUIET, finish, views
-from secondlook.figures.values import caption, flat, joined, mean_interval, sentence
+from secondlook.figures.values import caption, counted, flat, joined, mean_interval, sentence
 from secondlook.logs import Curves
 from secondlook.record import Record
 
@@ -76,7 +76,7 @@ def _view(figure: go.Figure, measure: Measure, ours: list[np.ndarray], theirs: l
     if here:
         seeds(figure, finite, measure.form)
         found = [mean_interval(finite[k]) for k in here]
-        texts = [f"{measure.told(m)} ± {measure.told(h)}" for m, h in found]
+        texts = [measure.told(m) + (f" ± {measure.told(h)}" if h else "") for m, h in found]
         means(figure, here, found, "%{text}", text=texts)
     logged = [(k, t[0]) for k, t in enumerate(theirs) if len(t) and np.isfinite(t[0])]
     if logged:
@@ -89,9 +89,9 @@ def _view(figure: go.Figure, measure: Measure, ours: list[np.ndarray], theirs: l
     if late:
         edge = everything.max() + 0.06 * (np.ptp(everything) or abs(everything.max()) or 1)
         figure.add_scatter(x=[edge] * len(late), y=[k for k, _ in late], mode="markers", name="not reached",
-                           text=[str(int(n)) for _, n in late],
+                           text=[f"not reached by {counted(int(n), 'run')}" for _, n in late],
                            marker={"symbol": "triangle-right-open", "size": 11, "color": QUIET},
-                           hovertemplate="not reached: %{text}<extra></extra>")  # fmt: skip
+                           hovertemplate="%{text}<extra></extra>")  # fmt: skip
 
 
 def _finding(measure: Measure, values: dict[str, np.ndarray], ours: bool) -> str:

@@ -8,7 +8,18 @@ import plotly.graph_objects as go
 from secondlook.figures.curves import history, mean_curve
 from secondlook.figures.marks import label_rows, means, within
 from secondlook.figures.template import CLASS_COLOURS, DASHES, MEASURED, PUBLISHED, SYMBOLS, finish, slider
-from secondlook.figures.values import caption, counted, digits, flat, joined, mean_interval, percent, sentence, words
+from secondlook.figures.values import (
+    caption,
+    counted,
+    digits,
+    flat,
+    joined,
+    mean_interval,
+    percent,
+    sentence,
+    spread,
+    words,
+)
 from secondlook.record import Record
 
 STEPS = 30  # of the slider
@@ -64,9 +75,10 @@ def best_and_last(groups: dict[str, list[Record]], metric: str = "test_accuracy"
                            line={"color": MEASURED, "width": 3})  # fmt: skip
     for values, name, symbol in ((best, "best epoch", "circle"), (last, "last epoch", "square")):
         found = [mean_interval(v) for v in values]
-        texts = [f"{label}, {name}: {percent(m, 2)} ± {percent(h, 2)}" for label, (m, h) in zip(labels, found)]
+        texts = [f"{label}, {name}: {percent(m, 2)}{spread(h, 2)}" for label, (m, h) in zip(labels, found)]
         k = 0 if symbol == "circle" else 1
-        means(figure, np.arange(len(labels)), found, "%{text}", name=f"{name}, 95 % interval", text=texts,
+        name += ", 95 % interval" if any(h > 0 for _, h in found) else ""
+        means(figure, np.arange(len(labels)), found, "%{text}", name=name, text=texts,
               marker={"size": 11, "symbol": symbol, "color": CLASS_COLOURS[k]})  # fmt: skip
     figure.update_xaxes(title=words(metric), tickformat=".1%")
     within(figure, [*best, *last], [mean_interval(v) for v in (*best, *last)])

@@ -19,6 +19,7 @@ from secondlook.figures.values import (
     percent,
     printed,
     sentence,
+    spread,
     words,
 )
 from secondlook.record import Record
@@ -99,7 +100,7 @@ def _mcnemar(a: Record, b: Record) -> float:
 
 def _each(figure, groups, metric, pairs, found, published) -> None:
     seeds(figure, [numbers(records, metric) for records in groups.values()])
-    texts = [f"{label}: {percent(m, 2)} ± {percent(h, 2)}, {counted(len(groups[label]), 'seed')}"
+    texts = [f"{label}: {percent(m, 2)}{spread(h, 2)}, {counted(len(groups[label]), 'seed')}"
              for label, (m, h) in found.items()]  # fmt: skip
     means(figure, np.arange(len(found)), list(found.values()), "%{text}", text=texts)
     points = [(list(found).index(label), p) for label, own in published.items() if label in found
@@ -115,7 +116,7 @@ def _differences(figure, groups, metric, pairs, found, published) -> None:
     for certain, name, colour in ((True, "p < 0.05 after Holm", MEASURED), (False, "not certain", QUIET)):
         own = [(k, row) for k, row in enumerate(pairs) if (row[4] < ALPHA) == certain]
         if own:
-            texts = [f"{a} − {b}: {100 * d:+.2f} ± {100 * h:.2f} points<br>{test}"
+            texts = [f"{a} − {b}: {100 * d:+.2f}{spread(h, 2, False)} points<br>{test}"
                      + (f", p = {p:.2g}" if np.isfinite(p) else "") for _, (a, b, d, h, p, test) in own]  # fmt: skip
             look = {"color": colour, "size": 10, "symbol": "circle" if certain else "circle-open"}
             means(figure, [k for k, _ in own], [(100 * row[2], 100 * row[3]) for _, row in own], "%{text}", name=name,

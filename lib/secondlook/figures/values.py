@@ -81,6 +81,11 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
+def spread(half: float, digits: int = 1, sign: bool = True) -> str:
+    """` ± 1.2 %` for half of an interval of shares, without its sign if so wanted; nothing where there is none."""
+    return f" ± {100 * half:.{digits}f}{' %' * sign}" if half else ""
+
+
 def printed(published: Published | float) -> str:
     """A published number as it was printed."""
     return published.text if isinstance(published, Published) else percent(published)

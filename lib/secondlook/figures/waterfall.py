@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, QUIET, finish, views
-from secondlook.figures.values import caption, flat, joined, mean_interval, percent, reach, sentence
+from secondlook.figures.values import caption, flat, joined, mean_interval, percent, reach, sentence, spread
 from secondlook.record import Record
 
 EARLY = 10  # epochs of the shorter training, which the first epochs of the longer one are
@@ -115,8 +115,8 @@ def _bars(figure: go.Figure, start: np.ndarray, steps: dict[str, np.ndarray], vi
     first, half = mean_interval(start)
     heights = [first, *(m for m, _ in found.values())]
     texts = [percent(first), *(f"{100 * m:+.1f}" for m, _ in found.values()), percent(sum(heights))]
-    hover = [f"without any: {percent(first, 2)} ± {100 * half:.2f}",
-             *(f"{name}: {100 * m:+.2f} ± {100 * h:.2f} points" for name, (m, h) in found.items()),
+    hover = [f"without any: {percent(first, 2)}{spread(half, 2, False)}",
+             *(f"{name}: {100 * m:+.2f}{spread(h, 2, False)} points" for name, (m, h) in found.items()),
              f"with all: {percent(sum(heights), 2)}"]  # fmt: skip
     figure.add_waterfall(
         x=["none", *found, "all"], y=[*heights, 0.0], measure=["absolute", *["relative"] * len(found), "total"], base=0,

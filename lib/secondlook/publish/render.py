@@ -7,7 +7,7 @@ import re
 from docutils import nodes
 
 MIME = "application/vnd.plotly.v1+json"
-SCRIPTS = ("plotly.min.js", "secondlook-templates.js", "secondlook.js")
+SCRIPTS = ("plotly.min.js", "secondlook-templates.js", "secondlook-numbers.js", "secondlook.js")
 HEIGHT = 450  # pixels, where the figure names none: Plotly's own default
 TOP = 32  # pixels above a plot whose title stands in the caption: room for the titles of panels
 
