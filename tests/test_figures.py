@@ -711,6 +711,17 @@ def test_missing_runs_are_listed_once_each_with_their_cost_and_command():
     assert "<code>secondlook train linear --run l1 --variant corrected --profile full</code>" in shown._repr_html_()
 
 
+def test_an_optimiser_has_one_look_in_all_figures_and_no_two_labels_share_one():
+    everywhere = template.looks(["Adam", "Adamax", "RMSprop", "SGD"])
+    assert template.looks(["SGD", "Adam"]) == {label: everywhere[label] for label in ("SGD", "Adam")}
+    assert template.looks(["clean", "noisy"]) == {"clean": 0, "noisy": 1}
+    crowded = template.looks(["plain", "SGD, slow", "Adam", "SGD, fast", "Adam as printed"])
+    assert crowded["SGD, slow"] == everywhere["SGD"]
+    assert crowded["Adam"] == everywhere["Adam"]
+    assert len(set(crowded.values())) == len(crowded)
+    assert list(crowded) == ["plain", "SGD, slow", "Adam", "SGD, fast", "Adam as printed"]
+
+
 def test_an_axis_is_fitted_to_what_is_finite_and_refused_where_nothing_is():
     figure = go.Figure()
     marks.within(figure, [[0.2, float("nan")]], [(0.4, 0.1)])

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.evaluation.logged import SETTLED, WINDOWS, breaks, milestones, roughness
-from secondlook.figures.template import CLASS_COLOURS, DASHES, finish, views
+from secondlook.figures.template import CLASS_COLOURS, DASHES, finish, looks, views
 from secondlook.figures.values import joined
 
 VIEWS = ("mean loss of each epoch", "how suddenly it falls", "change from epoch to epoch")
@@ -19,9 +19,9 @@ def logged_curves(losses: Mapping[str, Sequence[float]], source: str, id: str = 
     """
     if not losses:
         raise ValueError("no logged curve; give one by label")
-    figure, owners = go.Figure(), []
-    for k, (label, values) in enumerate(losses.items()):
-        loss = np.asarray(values, float)
+    figure, owners, places = go.Figure(), [], looks(losses)
+    for label, values in losses.items():
+        k, loss = places[label], np.asarray(values, float)
         epochs = np.arange(1, len(loss) + 1)
         for view, (x, y) in enumerate(((epochs, loss), (epochs[2:], breaks(loss)), (epochs[1:], np.diff(loss)))):
             figure.add_scatter(x=x, y=y, name=label, mode="lines", visible=view == 0, legendgroup=label,

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from secondlook.figures.curves import history, mean_curve
 from secondlook.figures.marks import label_rows, means, within
-from secondlook.figures.template import CLASS_COLOURS, DASHES, MEASURED, PUBLISHED, SYMBOLS, finish, slider
+from secondlook.figures.template import CLASS_COLOURS, DASHES, MEASURED, PUBLISHED, SYMBOLS, finish, looks, slider
 from secondlook.figures.values import (
     caption,
     counted,
@@ -32,7 +32,7 @@ def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[flo
     `published` gives (loss, accuracy) by label. Means over seeds. Raises ValueError for records without these curves.
     """
     everything, figure, paths = flat(groups, "paths of loss and accuracy"), go.Figure(), {}
-    for k, (label, records) in enumerate(groups.items()):
+    for (label, records), k in zip(groups.items(), looks(groups).values()):
         loss, accuracy = (mean_curve(history(records, name, name)[1]) for name in ("train_loss", metric))
         paths[label] = loss, accuracy
         figure.add_scatter(x=loss, y=accuracy, name=label, mode="lines", customdata=np.arange(1, len(loss) + 1),
@@ -96,10 +96,10 @@ def best_and_last(groups: dict[str, list[Record]], metric: str = "test_accuracy"
 def _marks(paths: dict, epoch: int) -> list[dict]:
     """A label with an arrow at each path's place after `epoch`, or at its end where it is shorter."""
     marks = []
-    for k, (label, (loss, accuracy)) in enumerate(paths.items()):
+    for (label, (loss, accuracy)), k in zip(paths.items(), looks(paths).values()):
         i = min(epoch, len(loss)) - 1
         if np.isfinite(loss[i]) and np.isfinite(accuracy[i]):
-            side = -1 if k % 2 else 1
+            side = -1 if len(marks) % 2 else 1
             marks.append({"x": float(loss[i]), "y": float(accuracy[i]), "text": label, "showarrow": True,
                           "arrowhead": 6, "arrowsize": 1.2, "arrowcolor": CLASS_COLOURS[k % 10], "ax": 34 * side,
                           "ay": 34 * side})  # fmt: skip

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from secondlook.evaluation.curves import rate_left
-from secondlook.figures.template import CLASS_COLOURS, DASHES, finish
+from secondlook.figures.template import CLASS_COLOURS, DASHES, finish, looks
 from secondlook.figures.values import joined, short
 from secondlook.logs import Curves
 
@@ -24,14 +24,16 @@ def schedules(tables: Mapping[str, dict], logs: Mapping[str, Curves], name: str,
     """
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.55, 0.45])
     at, found = np.arange(1, epochs + 1), {label: rate_left(table, epochs) for label, table in tables.items()}
-    for k, (label, left) in enumerate(found.items()):
+    places = looks([*logs, *found])
+    for label, left in found.items():
+        k = places[label] % 10
         figure.add_scatter(x=at, y=left, name=label, mode="lines", row=1, col=1,
                            line={"color": CLASS_COLOURS[k], "dash": DASHES[k % 3], "width": 2, "shape": "hv"},
                            hovertemplate=f"{label} %{{y:.2g}}<extra></extra>")  # fmt: skip
-    for k, (label, curves) in enumerate(logs.items(), len(found)):
-        accuracy = curves["test_accuracy"]
+    for label, curves in logs.items():
+        accuracy, k = curves["test_accuracy"], places[label]
         figure.add_scatter(x=np.arange(1, len(accuracy) + 1), y=accuracy, name=f"{label}, logged", mode="lines", row=2,
-                           col=1, line={"color": CLASS_COLOURS[k % 10], "dash": "dot", "width": 2},
+                           col=1, line={"color": CLASS_COLOURS[k % 10], "dash": "dot", "width": 2.5},
                            hovertemplate=f"{label} %{{y:.2%}}<extra></extra>")  # fmt: skip
     figure.update_yaxes(title="share of the first rate", type="log", exponentformat="power", row=1, col=1,
                         range=[np.log10(LOWEST), 0.5], dtick=4)  # fmt: skip

@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.marks import means
-from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, faded, finish
+from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, faded, finish, looks
 from secondlook.figures.values import (
     OPTIMIZER_WORDS,
     caption,
@@ -42,7 +42,7 @@ def sweep(
     for r in records:
         groups.setdefault(_label(reach(r, by)), {}).setdefault(float(reach(r, x)), []).append(r)
     figure, points = go.Figure(), []
-    for k, (label, own) in enumerate(groups.items()):
+    for (label, own), k in zip(groups.items(), looks(groups).values()):
         at = sorted(own)
         values = [numbers(own[v], metric) for v in at]
         found = [mean_interval(v) for v in values]

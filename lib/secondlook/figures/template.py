@@ -5,8 +5,9 @@ dark paper, and any two of the ten differ for readers with and without colour bl
 mode (text, grid, heat maps) is left to the templates.
 """
 
+import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,6 +18,8 @@ CLASS_COLOURS = (
 DASHES = ("solid", "dash", "dot")  # a second cue, so that colour is never alone
 SYMBOLS = ("circle", "square", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "bowtie", "hourglass")
 MEASURED, PUBLISHED, QUIET = CLASS_COLOURS[0], CLASS_COLOURS[6], "#7f868e"
+# the place of an optimiser in the lists above, the same in every figure
+OPTIMIZERS = {"Adam": 0, "Adamax": 1, "RMSprop": 2, "SGD": 3, "AdamW": 5, "Nadam": 7, "AMSGrad": 8}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 # what no figure needs, or what would send its data to a server
 BUTTONS_REMOVED = ["sendChartToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d"]
@@ -148,6 +151,22 @@ def slider(labels: Sequence[str], layouts: Sequence[dict], prefix: str) -> dict:
         "len": 1,
         "x": 0,
     }
+
+
+def looks(labels: Iterable[str]) -> dict[str, int]:
+    """For each label its place in the lists of colours, dashes and signs: an optimiser has the same in every figure.
+
+    A label may go on after the name, `SGD, momentum 0.9`; the first that has a name takes its place, the others the
+    first places left.
+    """
+    labels = list(dict.fromkeys(labels))
+    found: dict[str, int] = {}
+    for label in labels:
+        place = OPTIMIZERS.get(label.split(",")[0])
+        if place is not None and place not in found.values():
+            found[label] = place
+    left = (k for k in itertools.count() if k not in found.values())
+    return {label: found[label] if label in found else next(left) for label in labels}
 
 
 def faded(colour: str, alpha: float = 0.2) -> str:

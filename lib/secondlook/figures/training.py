@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.curves import band, history, mean_curve
-from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, finish, views
+from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, finish, looks, views
 from secondlook.figures.values import caption, counted, digits, flat, joined, percent, sentence, words
 from secondlook.record import Record
 
@@ -30,13 +30,13 @@ def training_curves(
     """
     everything, logs = flat(groups, "training curves"), logs or {}
     labels = list(dict.fromkeys([*groups, *logs]))
-    figure, owners, shown, ends = go.Figure(), [], [], {}
+    figure, owners, shown, ends, places = go.Figure(), [], [], {}, looks(labels)
     for metric in metrics:
         own = {label: _epochs(r, metric) for label, r in groups.items() if all(metric in x.history for x in r)}
         if not own:
             continue
         logged = {label: _logged(of[metric]) for label, of in logs.items() if metric in of}
-        for k, label in enumerate(labels):
+        for label, k in places.items():
             if label in own:
                 owners += _ours(figure, label, own[label], k, metric, len(shown))
             if label in logged:
@@ -82,7 +82,7 @@ def _ours(figure: go.Figure, label: str, curves, k: int, metric: str, view: int)
 
 def _theirs(figure: go.Figure, label: str, curve: Curve, k: int, metric: str, view: int) -> list[int]:
     figure.add_scatter(x=curve[0], y=curve[1], name=f"{label}, {LOGGED}", mode="lines", legendgroup=f"{label} log",
-                       line={"color": CLASS_COLOURS[k % 10], "dash": "dot", "width": 2},
+                       line={"color": CLASS_COLOURS[k % 10], "dash": "dot", "width": 2.5},
                        hovertemplate=f"{label}, {LOGGED} %{{y{_form(metric)}}}<extra></extra>")  # fmt: skip
     return [view]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, views
+from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, looks, views
 from secondlook.figures.values import caption, digits, joined, needed, percent, sentence
 from secondlook.record import Record
 
@@ -25,12 +25,12 @@ def trajectories(groups: Mapping[str, Record], id: str = "trajectories") -> go.F
             raise ValueError(f"the record of {record.recipe} keeps no path of its weights; train it again to have one")
     maps, kept = _together({label: np.asarray(r.arrays["path_sketch"], float) for label, r in groups.items()})
     own = {label: np.asarray(r.arrays["path_plane"], float) for label, r in groups.items()}
-    figure, owners, marks, labels = go.Figure(), [], [], list(groups)
+    figure, owners, marks, labels, looked = go.Figure(), [], [], list(groups), looks(groups)
     for k, label in enumerate(labels):
         _slice(figure, groups[label])
         owners.append(k + 1)
         for view, places in ((0, maps[label]), (k + 1, own[label])):
-            _path(figure, label, places, k)
+            _path(figure, label, places, looked[label])
             marks.append((len(figure.data) - 1, places))
             owners += [view, view]
     epochs = max((np.asarray(r.arrays["path_epochs"]) for r in groups.values()), key=len)
@@ -57,7 +57,7 @@ def moves(groups: Mapping[str, Record], id: str = "moves") -> go.Figure:
             raise ValueError(f"the record of {record.recipe} keeps no path of its weights; train it again to have one")
         found[label] = np.asarray(record.arrays["path_epochs"])[1:], np.asarray(record.arrays["path_moves"], float)
     figure = go.Figure()
-    for k, (label, (x, y)) in enumerate(found.items()):
+    for (label, (x, y)), k in zip(found.items(), looks(found).values()):
         figure.add_scatter(x=x, y=np.maximum(y, LEAST), name=label, mode="lines+markers",
                            line={"color": CLASS_COLOURS[k % 10], "width": 2},
                            hovertemplate=f"{label} %{{y:.3g}}<extra></extra>",
