@@ -1,5 +1,7 @@
 """What a notebook talks to: overrides, what is missing, and what never trains."""
 
+from dataclasses import replace
+
 import pytest
 
 from secondlook.chapter import _plans, _progress, open_chapter
@@ -140,6 +142,27 @@ def test_quick_records_stand_in_where_full_ones_are_missing_and_say_so(tmp_path)
     assert "quick profile" in caption([found])
     assert any(p.recipe.run == "c4-full" for p in opened.missing)
     assert not opened.records("c6-full")
+
+
+def test_runs_are_compared_in_one_profile_and_a_readers_own_stay(tmp_path):
+    provenance = {"commit": "0" * 40, "data_digest": "1" * 12, "device": "cpu", "versions": {"torch": "2"}}
+
+    def made(run, profile, seeds):
+        recipes = read("linear").recipes(run, "as_coded", profile, seeds)
+        return [Record(r, "finished", {"test_accuracy": 0.3}, provenance=provenance) for r in recipes]
+
+    quick = made("c4-full", "quick", [0]) + made("c6-full", "quick", [0])
+    save(made("c4-full", "full", [0, 1]) + quick, tmp_path)
+    opened = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
+    assert len(opened.records("c4-full")) == 2
+    assert opened.runs(["c4-full", "c5"]) == {"c4-full": opened.records("c4-full")}
+    both = opened.runs(["c4-full", "c6-full"])
+    assert [[r.recipe.profile for r in records] for records in both.values()] == [["quick"], ["quick"]]
+    own = replace(quick[0], recipe=replace(quick[0].recipe, variant="custom", profile="full"))
+    assert opened.alike({"own": [own], "c6": opened.records("c6-full"), "none": None})["own"] == [own]
+    save(made("c6-full", "full", [0]), tmp_path)
+    opened = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
+    assert [len(records) for records in opened.runs(["c4-full", "c6-full"]).values()] == [2, 1]
 
 
 def test_a_record_that_two_variants_share_is_shown_under_the_one_asked_for_and_missed_once(tmp_path):

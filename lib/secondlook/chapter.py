@@ -46,17 +46,36 @@ class Chapter:
 
         Where a full record is still missing, the quick ones on real data stand in; captions say that they are quick.
         """
-        variant = variant or self.variant
-        recipes = self.report.recipes(run, variant, self.profile)
-        if self.profile == "full" and not any(r.id in self._by_id for r in recipes):
-            with suppress(RecipeError):  # a point of a grid that the smaller profile leaves out
-                recipes = self.report.recipes(run, variant, "quick")
-        return [_asked(self._by_id[r.id], r) for r in recipes if r.id in self._by_id]
+        recipes = self.report.recipes(run, variant or self.variant, self.profile)
+        own = [_asked(self._by_id[r.id], r) for r in recipes if r.id in self._by_id]
+        return own if own or self.profile != "full" else self._quick(run, variant or self.variant)
 
     def runs(self, names: list[str], variant: str | None = None) -> dict[str, list[Record]]:
-        """Records by run, for runs that have any."""
-        found = {name: self.records(name, variant) for name in names}
-        return {name: records for name, records in found.items() if records}
+        """Records by run, for runs that have any, all of one profile."""
+        return self.alike({name: self.records(name, variant) for name in names})
+
+    def alike(self, groups: dict[str, list[Record] | None]) -> dict[str, list[Record]]:
+        """The groups that have records, for a comparison: where some have quick ones only, the quick ones of all.
+
+        A reader's own runs stay as they are.
+        """
+        groups = {label: list(records) for label, records in groups.items() if records}
+        everything = [r for records in groups.values() for r in records if r.recipe.variant != "custom"]
+        if len({r.recipe.profile for r in everything}) > 1:
+            groups = {label: self._smaller(records) for label, records in groups.items()}
+        return {label: records for label, records in groups.items() if records}
+
+    def _smaller(self, records: list[Record]) -> list[Record]:
+        """The quick records of the runs that these are of."""
+        own = [r for r in records if r.recipe.variant == "custom"]
+        runs = dict.fromkeys((r.recipe.run, r.recipe.variant) for r in records if r.recipe.variant != "custom")
+        return own + [r for run, variant in runs for r in self._quick(run, variant)]
+
+    def _quick(self, run: str, variant: str) -> list[Record]:
+        with suppress(RecipeError):  # a point of a grid that the smaller profile leaves out
+            recipes = self.report.recipes(run, variant, "quick")
+            return [_asked(self._by_id[r.id], r) for r in recipes if r.id in self._by_id]
+        return []
 
     def headline(self) -> list[Record]:
         """The records of the report's headline run, or of the reader's own version of it."""
