@@ -98,14 +98,15 @@
     }
     (layout.sliders ?? []).forEach((slider, i) => {
       if (slider.x || slider.len) {
-        changes[`sliders[${i}].x`] = narrow ? 0 : slider.x ?? null;
-        changes[`sliders[${i}].len`] = narrow ? 1 : slider.len ?? null;
+        changes[`sliders[${i}].x`] = narrow ? 0.04 : slider.x ?? null; // room for the labels of its ends
+        changes[`sliders[${i}].len`] = narrow ? 0.92 : slider.len ?? null;
       }
     });
     if (layout.updatemenus?.length === 1) {
       const [menu] = layout.updatemenus; // from the right edge it reaches over the labels of the axis, not off the page
       changes["updatemenus[0].x"] = narrow ? 1 : menu.x ?? null;
       changes["updatemenus[0].xanchor"] = narrow ? "right" : menu.xanchor ?? null;
+      changes["updatemenus[0].font.size"] = narrow ? 11 : menu.font?.size ?? null;
     }
     return changes;
   }
