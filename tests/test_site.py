@@ -440,8 +440,13 @@ def test_a_kernel_of_the_book_is_told_never_to_train(page):
     assert "training is allowed: never" in page.read_text(encoding="utf-8")
 
 
+def test_a_screen_reader_leaves_the_arrow_keys_to_figures_that_have_controls(page):
+    roles = dict(re.findall(r'id="(\w+)" role="(\w+)"', page.read_text(encoding="utf-8")))
+    assert roles == {"lines": "application", "confusion": "application", "points": "img", "grid": "img"}
+
+
 def test_every_figure_has_its_alternative_text_and_its_title_in_the_caption(page):
-    alts = re.findall(r'role="img" aria-label="([^"]+)"', page.read_text(encoding="utf-8"))
+    alts = re.findall(r'role="(?:img|application)" aria-label="([^"]+)"', page.read_text(encoding="utf-8"))
     assert alts == [
         "Two lines that rise, the second one faster.",
         "Two classes; cats are more often right.",

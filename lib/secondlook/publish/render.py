@@ -60,8 +60,8 @@ def figure_html(figure: dict, spare_id: str) -> str:
     caption = f'<figcaption id="{name}-title">{_inline(title)}{_second_line(subtitle)}</figcaption>'
     return (
         f'<figure class="sl-figure" data-figure="{name}">{caption}'
-        f'<div class="sl-plot" id="{name}" role="img" aria-label="{alt}" aria-describedby="{name}-help" tabindex="0" '
-        f'style="min-height:{layout.get("height", HEIGHT):.0f}px"></div>'
+        f'<div class="sl-plot" id="{name}" role="{_role(layout)}" aria-label="{alt}" tabindex="0" '
+        f'aria-describedby="{name}-help" style="min-height:{layout.get("height", HEIGHT):.0f}px"></div>'
         f'<p class="sl-hidden" id="{name}-help">{_help(layout)}</p>'
         f'<p class="sl-hidden" aria-live="polite"></p>'
         f"<noscript><p>This figure is drawn by a script, which is switched off here. It shows: {alt}</p></noscript>"
@@ -97,6 +97,11 @@ def _inline(text: str) -> str:
 
 def _second_line(text: str) -> str:
     return f'<span class="sl-subtitle">{_inline(text)}</span>' if text else ""
+
+
+def _role(layout: dict) -> str:
+    """A picture; or, where arrow keys work its controls, what a screen reader leaves the keys to."""
+    return "application" if layout.get("sliders") or layout.get("updatemenus") else "img"
 
 
 def _help(layout: dict) -> str:
