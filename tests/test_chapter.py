@@ -165,6 +165,19 @@ def test_runs_are_compared_in_one_profile_and_a_readers_own_stay(tmp_path):
     assert [len(records) for records in opened.runs(["c4-full", "c6-full"]).values()] == [2, 1]
 
 
+def test_a_grid_with_other_points_in_the_quick_profile_is_compared_by_its_own(tmp_path):
+    report, provenance = read("optimizers"), {"commit": "0" * 40, "data_digest": "1" * 12, "device": "cpu"}
+    provenance["versions"] = {"torch": "2"}
+    full = report.recipes("sweep_sgd-0.003", "corrected", "full", [0])
+    small = [r for run in ("sweep_sgd", "sweep_adam") for r in report.recipes(run, "corrected", "quick")]
+    save([Record(r, "finished", {"test_accuracy": 0.3}, provenance=provenance) for r in [*full, *small]], tmp_path)
+    how = {"variant": "as_coded", "train": "never", "records_dir": str(tmp_path)}
+    opened = open_chapter("optimizers", profile="full", **how)
+    assert [r.recipe.profile for r in opened.records("sweep_sgd", "corrected")] == ["full"]
+    found = opened.runs(["sweep_sgd", "sweep_adam"], "corrected")
+    assert [r.recipe.run for records in found.values() for r in records] == [r.run for r in small]
+
+
 def test_a_record_that_two_variants_share_is_shown_under_the_one_asked_for_and_missed_once(tmp_path):
     printed, coded = (read("vae").recipes("vgg-clean", v, "quick", [0])[0] for v in ("as_published", "as_coded"))
     assert printed.id == coded.id

@@ -316,7 +316,7 @@ def test_rows_with_names_intervals_lines_and_long_curves_have_their_tables(brows
             [["Adam", "25 % ± 13 %"], ["SGD plain", "50 %"]],
             [["Adam", "20 %"], ["Adam", "30 %"]],
         ]
-        assert found[1]["head"] == ["", "mean"]
+        assert found[1]["head"] == ["row", "mean"]
         assert len(found) == 4
         assert found[3]["head"] == ["step", "loss"]
         caption, steps = seen.page.evaluate(
@@ -325,6 +325,32 @@ def test_rows_with_names_intervals_lines_and_long_curves_have_their_tables(brows
         )
         assert caption == "loss: 60 of 119 rows, evenly spaced"
         assert steps == list(range(0, 119, 2))
+
+
+# a waterfall, whose last bar carries no value; lines at rates that are close, in an order of their own; a difference
+MORE = """() => Plotly.newPlot("points", [
+  {type: "waterfall", x: ["none", "all"], y: [0.5, 0], measure: ["absolute", "total"], hoverinfo: "text",
+   hovertext: ["none: 50.00 %", "with all: 50.00 %"]},
+  {x: [0.005], y: [1], xaxis: "x2", yaxis: "y2", name: "one"},
+  {x: [0, 0.0005], y: [102764544, 3], xaxis: "x2", yaxis: "y2", name: "two"},
+  {type: "heatmap", z: [[1.5, -2]], x: ["a", "b"], y: ["c"], xaxis: "x3", yaxis: "y3", name: "points",
+   hovertemplate: "%{z:+.1f}<extra></extra>", showscale: false},
+], {xaxis: {domain: [0, 0.3]}, xaxis2: {domain: [0.35, 0.65], anchor: "y2", tickvals: [0, 0.0005, 0.005],
+    ticktext: ["0", "5e-4", "5e-3"]}, yaxis2: {anchor: "x2", title: {text: "count"}}, yaxis: {title: {text: "gain"}},
+    xaxis3: {domain: [0.7, 1], anchor: "y3"}, yaxis3: {anchor: "x3"}})"""
+
+
+@pytest.mark.browser
+def test_totals_rates_counts_and_differences_are_told_as_they_are(browser, page):
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        seen.page.evaluate(MORE)
+        found = seen.page.evaluate("() => secondlookNumbers.tables(document.getElementById('points'))")
+        assert [(table["caption"], table["rows"]) for table in found] == [
+            ("points", [["c", "+1.5", "-2"]]),
+            ("gain", [["none", "50.00 %"], ["all", "with all: 50.00 %"]]),
+            ("count", [["0", "", "102,764,544"], ["5e-4", "", "3"], ["5e-3", "1", ""]]),
+        ]
 
 
 MENUS = "document.getElementById('lines').layout.updatemenus"

@@ -267,12 +267,17 @@
   function numbers(figure) {
     const details = make("details", "sl-numbers");
     const box = make("div", "sl-scroll");
-    details.append(make("summary", "", "The numbers of this figure"), box);
+    const summary = make("summary", "", "The numbers of this figure");
+    const name = `${summary.textContent}: ${figure.element.querySelector("figcaption").firstChild?.textContent ?? ""}`;
+    summary.setAttribute("aria-label", name);
+    details.append(summary, box);
     const fill = () => {
       if (!details.open) return;
-      box.replaceChildren(...window.secondlookNumbers.elements(figure.plot));
-      reachable(box, "the numbers of this figure");
+      const chosen = window.secondlookNumbers.view(figure.plot).filter(Boolean).join(", ");
+      box.replaceChildren(...(chosen ? [make("p", "", chosen)] : []), ...window.secondlookNumbers.elements(figure.plot));
+      reachable(box, name);
     };
+    figure.element.querySelector(`#${figure.plot.id}-help`).append(" Its numbers follow it as tables.");
     details.addEventListener("toggle", fill);
     figure.plot.on("plotly_afterplot", fill);
     figure.element.append(details);

@@ -66,15 +66,21 @@ class Chapter:
         return {label: records for label, records in groups.items() if records}
 
     def _smaller(self, records: list[Record]) -> list[Record]:
-        """The quick records of the runs that these are of."""
+        """The quick records of the runs that these are of: of their points, or of a whole grid that has others."""
         own = [r for r in records if r.recipe.variant == "custom"]
-        runs = dict.fromkeys((r.recipe.run, r.recipe.variant) for r in records if r.recipe.variant != "custom")
-        return own + [r for run, variant in runs for r in self._quick(run, variant)]
+        runs = list(dict.fromkeys((r.recipe.run, r.recipe.variant) for r in records if r.recipe.variant != "custom"))
+        if any(not self._small(*run) for run in runs):
+            grids = [(self.report.plans(run, variant, self.profile)[0].run, variant) for run, variant in runs]
+            runs = list(dict.fromkeys(grids))
+        return own + [r for run in runs for r in self._quick(*run)]
 
     def _quick(self, run: str, variant: str) -> list[Record]:
-        with suppress(RecipeError):  # a point of a grid that the smaller profile leaves out
-            recipes = self.report.recipes(run, variant, "quick")
-            return [_asked(self._by_id[r.id], r) for r in recipes if r.id in self._by_id]
+        return [_asked(self._by_id[r.id], r) for r in self._small(run, variant) if r.id in self._by_id]
+
+    def _small(self, run: str, variant: str) -> list[Recipe]:
+        """The quick recipes of a run; none for a point of a grid that the quick profile leaves out."""
+        with suppress(RecipeError):
+            return self.report.recipes(run, variant, "quick")
         return []
 
     def headline(self) -> list[Record]:

@@ -17,6 +17,8 @@ VARIANTS = ("as_published", "as_coded", "corrected", "further", "custom")
 PROFILES = ("smoke", "quick", "full")
 KEEPS = ("metrics", "predictions", "evidence")
 
+CAM_METHODS = ("gradcam", "hirescam", "layercam")  # class activation maps: Grad-CAM, HiResCAM, LayerCAM
+
 
 class RecipeError(ValueError):
     """A recipe that cannot be: says what was wrong, what was expected, what to do."""

@@ -53,8 +53,9 @@ def comparison(
     label_rows(figure, labels)
     best, (top, _) = max(enumerate(found), key=lambda pair: pair[1][0])
     title = f"{sentence(labels[best])} reaches the highest {words(metric)}, {percent(top)}"
-    if published is not None:
+    if published is not None and groups[labels[best]][0].recipe.profile != "quick":  # a small run is no rival
         gap = 100 * (top - number_of(published))
         title += f", {abs(gap):.1f} points {'above' if gap >= 0 else 'below'} the published {printed(published)}"
-    alt = f"Dot plot of {words(metric)} with 95 % intervals for {joined(labels)}. {title}."
+    intervals = " with 95 % intervals" * any(h > 0 for _, h in found)
+    alt = f"Dot plot of {words(metric)}{intervals} for {joined(labels)}. {title}."
     return finish(figure, id, title, alt, caption(everything), 150 + 46 * len(labels))

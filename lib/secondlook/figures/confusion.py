@@ -31,7 +31,7 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
     both = np.stack([np.rint(counts), totals], -1).astype(int) if len(names) <= MOST else np.rint(counts).astype(int)
     hover = "%{customdata[0]} of %{customdata[1]} %{y} images" if len(names) <= MOST else "%{customdata} %{y} images"
     for view, (label, values, digits) in enumerate(told):
-        _heat(figure, values, names, customdata=both, visible=view == 0, texttemplate=_cells(names, digits),
+        _heat(figure, values, names, customdata=both, visible=view == 0, name=label, texttemplate=_cells(names, digits),
               hovertemplate=f"{hover} called %{{x}}<br>{label}: %{{z:{digits}}}<extra></extra>")  # fmt: skip
     figure.update_layout(updatemenus=[views(range(len(told)), [t[0] for t in told])])
     right = np.diag(rows)
@@ -59,7 +59,7 @@ def confusion_difference(a: Record | list[Record], b: Record | list[Record], lab
     change = 100 * (_shares(matrices(b).mean(0), 1) - _shares(matrices(a).mean(0), 1))
     figure = go.Figure()
     short = "+.1f" if np.abs(change).max() < 9.95 else "+.0f"  # four signs fit into a cell on a telephone
-    _heat(figure, change, names, zmid=0, texttemplate=_cells(names, short),
+    _heat(figure, change, names, zmid=0, name="points of the label's images", texttemplate=_cells(names, short),
           hovertemplate="%{y} called %{x}: %{z:+.1f} points<extra></extra>")  # fmt: skip
     gain = np.diag(change)
     k = int(np.abs(gain).argmax())

@@ -24,8 +24,9 @@ def accuracies(report: Report, rows: Mapping[str, tuple[str, str, list[Record]]]
         low, high = wilson(images - errors, images)
         ours = ""
         if records:
-            mean, half = mean_interval(numbers(records, metric))
-            ours = percent(mean, 2) + (f" ± {percent(half, 2)}" if len(records) >= LEAST_SEEDS else "")
+            values = numbers(records, metric)
+            mean, half = mean_interval(values)
+            ours = percent(mean, 2) + (f" ± {percent(half, 2)}" if np.isfinite(values).sum() >= LEAST_SEEDS else "")
         note = "" if not records else f"{counted(len(records), 'seed')}, {records[0].recipe.profile}"
         told.append((label, printed.text, errors, f"{percent(low, 2)} to {percent(high, 2)}", ours, note))
     heads = ("model", "printed", f"errors of {images:,}", "95 % interval (Wilson)", "measured", "from")

@@ -164,7 +164,7 @@ def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
                            hovertemplate=f"{label}: %{{y:.2%}} of the ones,"
                            " %{x:.2%} of the zeros<extra></extra>")  # fmt: skip
     figure.update_xaxes(title="zeros called ones (logarithmic)", type="log", tickvals=[0.001, 0.01, 0.1, 1],
-                        ticktext=["0.1%", "1%", "10%", "100%"])  # fmt: skip
+                        tickformat=".1~%")  # fmt: skip
     figure.update_yaxes(title="ones called ones", tickformat=".1~%")
     title = f"ROC curves of {joined(groups)}"
     if areas:

@@ -3,6 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.figures.marks import label_rows, line_at, means
 from secondlook.figures.template import MEASURED, PUBLISHED, QUIET, faded, finish, views
 from secondlook.figures.values import (
@@ -63,7 +64,8 @@ def combinations(
     ticks = [f"{run}<br><sub>{settings(records[0], brief=True)}</sub>" for run, records in records_by_run.items()]
     label_rows(figure, ticks)
     title = _finding(records_by_run, metrics[0], winner)
-    alt = f"Dot plot of {words(metrics[0])} for {joined(runs)}, a dot a seed, with 95 % intervals. {title}."
+    intervals = ", with 95 % intervals" * any(len(own) >= LEAST_SEEDS for own in records_by_run.values())
+    alt = f"Dot plot of {words(metrics[0])} for {joined(runs)}, a dot a seed{intervals}. {title}."
     return finish(figure, id, title, alt, caption(everything, "rate, λ, penalty, batch"), 150 + 50 * len(runs))
 
 

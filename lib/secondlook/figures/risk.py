@@ -66,7 +66,8 @@ def decomposition(groups: dict[str, list[Record]], report: Report | None = None,
     for view, (metric, name) in enumerate(ERRORS.items()):
         values = [numbers(records, metric) for records in groups.values()]
         found, shown = [mean_interval(v) for v in values], [*shown, *values]
-        means(figure, np.arange(len(labels)), found, "%{y}: %{x:.3f}", name=f"{name}, mean and 95 % interval",
+        name += ", mean" + " and 95 % interval" * any(h > 0 for _, h in found)
+        means(figure, np.arange(len(labels)), found, "%{y}: %{x:.3f}", name=name,
               visible=view == 0)  # fmt: skip
         owners.append(view)
         if report is not None and metric in KINDS:

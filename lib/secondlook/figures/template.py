@@ -19,7 +19,7 @@ DASHES = ("solid", "dash", "dot")  # a second cue, so that colour is never alone
 SYMBOLS = ("circle", "square", "triangle-up", "cross", "x", "star", "pentagon", "hexagon", "bowtie", "hourglass")
 MEASURED, PUBLISHED, QUIET = CLASS_COLOURS[0], CLASS_COLOURS[6], "#7f868e"
 # the place of an optimiser in the lists above, the same in every figure
-OPTIMIZERS = {"Adam": 0, "Adamax": 1, "RMSprop": 2, "SGD": 3, "AdamW": 5, "Nadam": 7, "AMSGrad": 8}
+OPTIMIZERS = {"Adam": 0, "AdamW": 0, "SGD": 1, "RMSprop": 2, "Adamax": 3, "Nadam": 4, "AMSGrad": 5}
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 # what no figure needs, or what would send its data to a server
 BUTTONS_REMOVED = ["sendChartToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d"]

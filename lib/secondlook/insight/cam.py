@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from secondlook import models
 from secondlook.insight.activations import private_copy
+from secondlook.recipe import CAM_METHODS
 
-METHODS = ("gradcam", "hirescam", "layercam")
+METHODS = CAM_METHODS
 MEASURES = ("entropy", "area", "centre", "peak_row", "peak_column", "agreement")
 SIDE = 14  # cells a side of a map as it is kept
 BATCH = 16

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secondlook import reports
-from secondlook.recipe import PROFILES, VARIANTS, nearest
+from secondlook.recipe import CAM_METHODS, PROFILES, VARIANTS, nearest
 
 Scalar = str | int | float | bool
 TYPES = {"str": str, "int": int, "float": float, "bool": bool}
@@ -87,11 +87,7 @@ def check_values(values: dict, report: str | None = None, root: Path | None = No
             way_out = f"; with papermill pass it as text: -r {name} {values[name]}" if kind is str else ""
             raise ParameterError(f"{name} must be of type {kind.__name__}, not {values[name]!r}{way_out}")
     variants = reports.read(report, root).variants() if report and values.get("variant") else VARIANTS[:-1]
-    known = {"profile": PROFILES, "train": TRAIN, "variant": ("", *variants)}
-    if "cam_method" in values:
-        from secondlook.insight.cam import METHODS  # which needs torch
-
-        known["cam_method"] = METHODS
+    known = {"profile": PROFILES, "train": TRAIN, "variant": ("", *variants), "cam_method": ("", *CAM_METHODS)}
     for name, allowed in known.items():
         value = values.get(name, allowed[0])
         if value not in allowed:
