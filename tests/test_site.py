@@ -213,6 +213,21 @@ def test_the_figures_follow_light_and_dark(browser, page):
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_labels_inside_a_plot_have_the_colour_of_the_text(browser, page, theme):
+    with visit(browser, page, theme=theme) as seen:
+        seen.page.evaluate("theme => { document.documentElement.dataset.theme = theme; }", theme)
+        draw_all(seen.page)
+        seen.page.evaluate("() => Plotly.relayout('lines', {'yaxis.ticklabelposition': 'inside'})")
+        inks = seen.page.evaluate(
+            "() => [...document.querySelectorAll('#lines .ytick text, #lines .xtick text')]"
+            ".map(text => getComputedStyle(text).fill)"
+        )
+        assert len(inks) > 5
+        assert set(inks) == {{"light": "rgb(31, 35, 40)", "dark": "rgb(230, 233, 237)"}[theme]}
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("name", ["book/intro.html", "notebooks/figures.html"])
 def test_nothing_is_wider_than_a_telephone(browser, built, name):
     with visit(browser, built / name, width=390, height=844) as seen:

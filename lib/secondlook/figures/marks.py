@@ -22,7 +22,7 @@ def seeds(figure: go.Figure, values: Sequence[np.ndarray], digits: str = ".2%") 
     """Adds a small dot for each seed of each row, below the row's mean."""
     rows = np.repeat(np.arange(len(values)) + 0.22, [len(v) for v in values])
     figure.add_scatter(x=np.concatenate(values), y=rows, mode="markers", name="a seed",
-                       marker={"size": 6, "color": faded(MEASURED, 0.5)},
+                       marker={"size": 6, "color": faded(MEASURED, 0.7)},
                        hovertemplate=f"%{{x:{digits}}}<extra></extra>")  # fmt: skip
 
 

@@ -31,7 +31,8 @@ LINE, SUBTITLE = 22, 48  # pixels of a title's line, and of what is below it; a 
 
 def _template(ink: str, quiet: str, grid: str, paper: str, sequential: list, diverging: list) -> dict:
     axis = {"automargin": True, "gridcolor": grid, "linecolor": grid, "zerolinecolor": grid, "zerolinewidth": 1,
-            "ticks": "", "title": {"standoff": 8}}  # fmt: skip
+            "ticks": "", "title": {"standoff": 8},
+            "tickfont": {"color": ink}}  # or labels inside the plot would take the plot's colour for white  # fmt: skip
     control = {"bgcolor": paper, "bordercolor": quiet, "font": {"color": ink, "size": 13}}
     layout = {
         "font": {"family": FONT, "size": 13, "color": ink},
