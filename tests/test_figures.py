@@ -757,6 +757,12 @@ def test_a_caption_says_what_small_runs_are_made_of_and_counts_profiles_apart():
     assert values.caption([*made, quick]) == f"CIFAR-10 · as published · run c4-full · 2 seeds, full profile · {told}"
 
 
+def test_a_caption_counts_the_seeds_of_runs_that_have_unequally_many():
+    long, short = [made_up(seed=s) for s in range(8)], [made_up("c1", seed=s) for s in range(3)]
+    assert values.caption([*long, *short]) == "CIFAR-10 · as published · 3 to 8 seeds"
+    assert values.caption([*long[:3], *short]) == "CIFAR-10 · as published · 3 seeds"
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_fewer_than_three_seeds_have_no_interval_and_decide_nothing(count):
     few = seeds(count=count)

@@ -294,6 +294,13 @@ DOTS = """() => Plotly.newPlot("points", [
     yaxis2: {title: {text: "loss"}, anchor: "x2"}})"""
 
 
+def tables_of(page, script: str) -> list[dict]:
+    """What the figure `points` tells in numbers after a script has drawn it anew."""
+    draw_all(page)
+    page.evaluate(script)
+    return page.evaluate("() => secondlookNumbers.tables(document.getElementById('points'))")
+
+
 @pytest.mark.browser
 def test_the_numbers_of_a_figure_open_as_a_table_and_follow_its_controls(browser, page):
     with visit(browser, page) as seen:
@@ -323,9 +330,7 @@ def test_the_numbers_of_a_figure_open_as_a_table_and_follow_its_controls(browser
 @pytest.mark.browser
 def test_rows_with_names_intervals_lines_and_long_curves_have_their_tables(browser, page):
     with visit(browser, page) as seen:
-        draw_all(seen.page)
-        seen.page.evaluate(DOTS)
-        found = seen.page.evaluate("() => secondlookNumbers.tables(document.getElementById('points'))")
+        found = tables_of(seen.page, DOTS)
         assert [table["rows"] for table in found[:3]] == [
             [["published", "75 %"]],
             [["Adam", "25 % ± 13 %"], ["SGD plain", "50 %"]],
@@ -358,9 +363,7 @@ MORE = """() => Plotly.newPlot("points", [
 @pytest.mark.browser
 def test_totals_rates_counts_and_differences_are_told_as_they_are(browser, page):
     with visit(browser, page) as seen:
-        draw_all(seen.page)
-        seen.page.evaluate(MORE)
-        found = seen.page.evaluate("() => secondlookNumbers.tables(document.getElementById('points'))")
+        found = tables_of(seen.page, MORE)
         assert [(table["caption"], table["rows"]) for table in found] == [
             ("points", [["c", "+1.5", "-2"]]),
             ("gain", [["none", "50.00 %"], ["all", "with all: 50.00 %"]]),

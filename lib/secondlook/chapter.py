@@ -47,8 +47,8 @@ class Chapter:
         Where a full record is still missing, the quick ones on real data stand in; captions say that they are quick.
         """
         recipes = self.report.recipes(run, variant or self.variant, self.profile)
-        own = [_asked(self._by_id[r.id], r) for r in recipes if r.id in self._by_id]
-        return own if own or self.profile != "full" else self._quick(run, variant or self.variant)
+        own = self._kept(recipes)
+        return own if own or self.profile != "full" else self._kept(self._small(run, variant or self.variant))
 
     def runs(self, names: list[str], variant: str | None = None) -> dict[str, list[Record]]:
         """Records by run, for runs that have any, all of one profile."""
@@ -72,10 +72,10 @@ class Chapter:
         if any(not self._small(*run) for run in runs):
             grids = [(self.report.plans(run, variant, self.profile)[0].run, variant) for run, variant in runs]
             runs = list(dict.fromkeys(grids))
-        return own + [r for run in runs for r in self._quick(*run)]
+        return own + [r for run in runs for r in self._kept(self._small(*run))]
 
-    def _quick(self, run: str, variant: str) -> list[Record]:
-        return [_asked(self._by_id[r.id], r) for r in self._small(run, variant) if r.id in self._by_id]
+    def _kept(self, recipes: list[Recipe]) -> list[Record]:
+        return [_asked(self._by_id[r.id], r) for r in recipes if r.id in self._by_id]
 
     def _small(self, run: str, variant: str) -> list[Recipe]:
         """The quick recipes of a run; none for a point of a grid that the quick profile leaves out."""

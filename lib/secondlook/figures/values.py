@@ -152,11 +152,20 @@ def caption(records: Iterable[Record], more: str = "") -> str:
     for profile in profiles:
         own = [r for r in records if r.recipe.profile == profile]
         seeds = sorted({r.recipe.seed for r in own})
-        told = f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
+        told = f"seed {seeds[0]}" if len(seeds) == 1 else _counted_seeds(own, len(seeds))
         if profile != "full" or len(profiles) > 1:
             told += f", {profile} profile"
         parts.append(told if profile == "full" else told + _size(own))
     return " · ".join([*parts, *([more] if more else [])])
+
+
+def _counted_seeds(records: list[Record], count: int) -> str:
+    """`8 seeds`, or `3 to 8 seeds` where some runs have fewer than others."""
+    runs: dict[tuple[str, str], set[int]] = {}
+    for r in records:
+        runs.setdefault((r.recipe.run, r.recipe.variant), set()).add(r.recipe.seed)
+    low, high = (f(map(len, runs.values())) for f in (min, max))
+    return f"{low} to {high} seeds" if low < high else f"{count} seeds"
 
 
 def _size(records: list[Record]) -> str:

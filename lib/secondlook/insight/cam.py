@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from secondlook import models
 from secondlook.insight.activations import private_copy
-from secondlook.recipe import CAM_METHODS
+from secondlook.recipe import CAM_METHODS as METHODS
 
-METHODS = CAM_METHODS
 MEASURES = ("entropy", "area", "centre", "peak_row", "peak_column", "agreement")
 SIDE = 14  # cells a side of a map as it is kept
 BATCH = 16
