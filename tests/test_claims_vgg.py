@@ -186,9 +186,13 @@ def test_without_any_record_only_what_needs_none_is_judged(tmp_path):
                           "V20": "not testable as stated"}  # fmt: skip
 
 
-def test_work_is_compared_by_arithmetic(tmp_path):
+def test_work_is_compared_by_arithmetic(tmp_path, monkeypatch):
     judged = verdicts(Records(tmp_path))["V18"]
     assert judged.measured == pytest.approx([15.47, 7.61], rel=1e-3)
+    monkeypatch.setitem(reports.read("vgg", None).claims["V18"].options, "depths", [11, 16])
+    turned = verdicts(Records(tmp_path))["V18"]
+    assert turned.measured == judged.measured[::-1]
+    assert (judged.verdict, turned.verdict) == ("reproduced", "contradicted")
 
 
 def test_a_record_without_what_a_claim_asks_says_which(tmp_path):
