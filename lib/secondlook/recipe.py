@@ -12,6 +12,7 @@ import json
 import types
 import typing
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache, cached_property
 
 VARIANTS = ("as_published", "as_coded", "corrected", "further", "custom")
 PROFILES = ("smoke", "quick", "full")
@@ -153,7 +154,7 @@ class Recipe:
     settings: Settings
     keep: str = "metrics"
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Sixteen hexadecimal digits; equal for recipes that must give equal results."""
         text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
@@ -216,16 +217,22 @@ class Recipe:
 
 def checked(kind: type, values: dict, where: str, skip=(), more=None):
     """An instance of the dataclass `kind` from `values`, every key known, every value of its type and in its range."""
-    hints = typing.get_type_hints(kind)
-    known = {f.name: f for f in fields(kind) if f.name not in skip}
+    known = _fields(kind)
     for key in values:
-        if key not in known:
-            raise RecipeError(f"{where}: unknown key {key!r}{nearest(key, known)}")
-    built = {key: _value(value, hints[key], known[key], f"{where}: {key}") for key, value in values.items()}
+        if key not in known or key in skip:
+            raise RecipeError(f"{where}: unknown key {key!r}{nearest(key, [k for k in known if k not in skip])}")
+    built = {key: _value(value, *known[key], f"{where}: {key}") for key, value in values.items()}
     try:
         return kind(**built, **(more or {}))
     except TypeError as error:
         raise RecipeError(f"{where}: {error}") from None
+
+
+@cache
+def _fields(kind: type) -> dict[str, tuple]:
+    """Type and field of every field of a dataclass, by name."""
+    hints = typing.get_type_hints(kind)
+    return {f.name: (hints[f.name], f) for f in fields(kind)}
 
 
 def nearest(word: str, known) -> str:

@@ -13,7 +13,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,15 +141,12 @@ class Records:
         self.folders = [Path(f) for f in folders]
         self._shelves: dict[Path, tuple[tuple, dict[str, Record]]] = {}
 
-    def of(self, report: str, folders: list[Path] | None = None) -> dict[str, Record]:
+    def of(self, report: str) -> dict[str, Record]:
         """Records of a report by id; of two of one id that of the earlier folder, and there the one that keeps more."""
         found: dict[str, Record] = {}
-        for folder in folders or self.folders:
-            for path in sorted((folder / report).glob("*.json")):
-                stamp = (path.stat().st_mtime_ns, path.stat().st_size)
-                if self._shelves.get(path, (None,))[0] != stamp:
-                    self._shelves[path] = (stamp, read_shelf(path))
-                for id_, record in self._shelves[path][1].items():
+        for folder in self.folders:
+            for shelf in self._shelves_of(report, folder):
+                for id_, record in shelf.items():
                     other = found.get(id_)
                     same_folder = other is not None and folder in other.path.parents
                     if other is None or (same_folder and keeps(record) > keeps(other)):
@@ -159,10 +156,20 @@ class Records:
     def get(self, recipe: Recipe) -> Record | None:
         """The record of this recipe, if there is one that keeps as much as the recipe asks for."""
         for folder in self.folders:
-            record = self.of(recipe.report, [folder]).get(recipe.id)
-            if record is not None and keeps(record) >= KEEPS.index(recipe.keep):
-                return record
+            found = [s[recipe.id] for s in self._shelves_of(recipe.report, folder) if recipe.id in s]
+            enough = [record for record in found if keeps(record) >= KEEPS.index(recipe.keep)]
+            if enough:
+                return max(enough, key=keeps)
         return None
+
+    def _shelves_of(self, report: str, folder: Path) -> Iterator[dict[str, Record]]:
+        """The records of each file, read again where the file has changed."""
+        for path in sorted((folder / report).glob("*.json")):
+            told = path.stat()
+            stamp = (told.st_mtime_ns, told.st_size)
+            if self._shelves.get(path, (None,))[0] != stamp:
+                self._shelves[path] = (stamp, read_shelf(path))
+            yield self._shelves[path][1]
 
     def find(self, recipes: list[Recipe]) -> list[Record]:
         """The records there are for these recipes, in their order."""

@@ -158,9 +158,10 @@ class Report:
             _known(variant, self.variants(), f"{self.path.name}: variant")
         found = []
         for name in self.layers["run"]:
-            for v in self._belongs(name):
-                if variant in (None, v):
-                    found += [p for p in self._plans(name, v, profile, seeds) if run in (None, p.recipe.run, name)]
+            if run is None or f"{run}-".startswith(f"{name}-"):  # a point's name begins with its grid's
+                for v in self._belongs(name):
+                    if variant in (None, v):
+                        found += [p for p in self._plans(name, v, profile, seeds) if run in (None, p.recipe.run, name)]
         if run is not None and not found:
             known = dict.fromkeys([*self.layers["run"], *(n for v in self.variants() for n in self.runs(v, profile))])
             _known(run, known, f"{self.path.name}: run")
@@ -184,8 +185,8 @@ class Report:
             values = {k: dict(v) if isinstance(v, dict) else v for k, v in merged.items()}
             _merge(values, dict(zip(grid, point)), where)
             name = "-".join([run, *(_word(v) for v in point)])
-            own = [_plan(values, self.name, name, variant, profile, seed, numbers[0], where) for seed in numbers]
-            plans += [replace(plan, run=run) for plan in own]
+            first = replace(_plan(values, self.name, name, variant, profile, numbers[0], where), run=run)
+            plans += [first, *(_with_seed(first, seed) for seed in numbers[1:])]
         return plans
 
 
@@ -257,14 +258,13 @@ def _merge(target: dict, layer: dict, where: str) -> None:
             target[key] = value
 
 
-def _plan(values: dict, report, run, variant, profile, seed, first_seed, where) -> Plan:
+def _plan(values: dict, report, run, variant, profile, seed, where) -> Plan:
     plan = {k: values.get(k) for k in PLAN_KEYS}
     keep = values.get("keep", "metrics")
     _known(keep, KEEPS, f"{where}: keep")
     recipe = Recipe.from_dict(
         {
-            "report": report, "run": run, "variant": variant, "profile": profile, "seed": seed,
-            "keep": "predictions" if keep == "evidence" and seed != first_seed else keep,
+            "report": report, "run": run, "variant": variant, "profile": profile, "seed": seed, "keep": keep,
             "kind": values.get("kind"), "data": values.get("data", {}),
             "settings": {k: v for k, v in values.items() if k not in (*PLAN_KEYS, "kind", "keep", "data")},
         },
@@ -273,9 +273,15 @@ def _plan(values: dict, report, run, variant, profile, seed, first_seed, where) 
     return Plan(recipe, plan["says"] or run, plan["minutes"], plan["gpu_minutes"], bool(plan["headline"]))
 
 
+def _with_seed(first: Plan, seed: int) -> Plan:
+    """The plan for another seed; evidence is kept of the first one alone."""
+    keep = "predictions" if first.recipe.keep == "evidence" else first.recipe.keep
+    return replace(first, recipe=replace(first.recipe, seed=seed, keep=keep))
+
+
 def _seeds(seeds, where: str) -> list[int]:
     numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not numbers or any(not isinstance(n, int) or n < 0 for n in numbers):
+    if not numbers or any(type(n) is not int or n < 0 for n in numbers):
         raise RecipeError(f"{where}: seeds must be a count or a list of whole numbers from 0, not {seeds!r}")
     return numbers
 
