@@ -147,11 +147,12 @@ def _list(arguments) -> int:
     store = Records(arguments.records_dir, arguments.runs_dir)
     rows = []
     for name in [arguments.report] if arguments.report else names():
-        for plan in read(name).plans(profile=arguments.profile):
+        plans = read(name).plans(profile=arguments.profile)
+        for plan, record in zip(plans, store.each(p.recipe for p in plans)):
             r = plan.recipe
             row = {k: getattr(r, k) for k in ("report", "run", "variant", "profile", "seed")}
             row |= {
-                "present": store.get(r) is not None,
+                "present": record is not None,
                 "minutes": plan.minutes,
                 "gpu_minutes": plan.gpu_minutes,
                 "id": r.id,
@@ -200,13 +201,13 @@ def _data(arguments) -> int:
 
 
 def _train(arguments) -> int:
-    from secondlook.experiments import Execution, estimate, produce
+    from secondlook.experiments import Execution, estimate, produce, unique, without_record
     from secondlook.training.checkpoint import CheckpointError, Stopped, stop_on_signals
 
     plans = read(arguments.report).plans(arguments.run, arguments.variant, arguments.profile, arguments.seeds)
     store = Records(arguments.records_dir, arguments.runs_dir)
-    plans = list({p.recipe.id: p for p in reversed(plans)}.values())[::-1]  # equal recipes share a record
-    wanted = plans if arguments.again else [p for p in plans if store.get(p.recipe) is None]
+    plans = unique(plans)
+    wanted = plans if arguments.again else without_record(plans, store)
     for folder in (arguments.records_dir, arguments.runs_dir):
         if folder.exists() and not folder.is_dir():
             raise RecordError(f"{folder} is not a folder; name another one")

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -155,18 +156,19 @@ class Records:
 
     def get(self, recipe: Recipe) -> Record | None:
         """The record of this recipe, if there is one that keeps as much as the recipe asks for."""
-        for folder in self.folders:
-            found = [s[recipe.id] for s in self._shelves_of(recipe.report, folder) if recipe.id in s]
-            enough = [record for record in found if keeps(record) >= KEEPS.index(recipe.keep)]
-            if enough:
-                return max(enough, key=keeps)
-        return None
+        return self.each([recipe])[0]
+
+    def each(self, recipes: Iterable[Recipe]) -> list[Record | None]:
+        """What `get` says of each recipe; the files are looked at once for all of them."""
+        recipes = list(recipes)
+        reports = {recipe.report for recipe in recipes}
+        shelves = {name: [list(self._shelves_of(name, folder)) for folder in self.folders] for name in reports}
+        return [_enough(recipe, shelves[recipe.report]) for recipe in recipes]
 
     def _shelves_of(self, report: str, folder: Path) -> Iterator[dict[str, Record]]:
         """The records of each file, read again where the file has changed."""
         for path in sorted((folder / report).glob("*.json")):
-            told = path.stat()
-            stamp = (told.st_mtime_ns, told.st_size)
+            stamp = _stamp(path)
             if self._shelves.get(path, (None,))[0] != stamp:
                 self._shelves[path] = (stamp, read_shelf(path))
             yield self._shelves[path][1]
@@ -175,6 +177,15 @@ class Records:
         """The records there are for these recipes, in their order."""
         by_report = {report: self.of(report) for report in {r.report for r in recipes}}
         return [by_report[r.report][r.id] for r in recipes if r.id in by_report[r.report]]
+
+
+def _enough(recipe: Recipe, folders: list[list[dict[str, Record]]]) -> Record | None:
+    for shelves in folders:
+        found = [shelf[recipe.id] for shelf in shelves if recipe.id in shelf]
+        best = max(found, key=keeps, default=None)
+        if best is not None and keeps(best) >= KEEPS.index(recipe.keep):
+            return best
+    return None
 
 
 def keeps(record: Record) -> int:
@@ -213,9 +224,9 @@ def _read_arrays(path: Path, digests: Iterable[str], name: str = "") -> dict[str
     if not digests:
         return found
     try:
-        with np.load(path, allow_pickle=False) as file:
-            for digest in digests:
-                found[digest] = file[digest]
+        bundle = _bundle(path, _stamp(path), os.getpid())
+        for digest in digests:
+            found[digest] = bundle[digest]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error) as error:
         lost = name or digests[len(found)]
         raise RecordError(f"{path}: array {lost!r} cannot be read ({error}); {_WAY_OUT}") from None
@@ -223,6 +234,18 @@ def _read_arrays(path: Path, digests: Iterable[str], name: str = "") -> dict[str
         if _digest(array) != digest:
             raise RecordError(f"{path}: array {name or digest!r} was changed after it was written; {_WAY_OUT}")
     return found
+
+
+@lru_cache(maxsize=16)
+def _bundle(path: Path, stamp: tuple[int, int], process: int):
+    """A bundle, open: its table of contents is read once. Processes do not share one, since they would its position."""
+    return np.load(path, allow_pickle=False)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What changes when a file does."""
+    told = path.stat()
+    return told.st_mtime_ns, told.st_size
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -68,7 +68,7 @@ def load_or_produce(
     if forbidden:
         train = "never"
     store = Records(execution.records_dir, execution.runs_dir)
-    wanted = plans if train == "always" else [p for p in plans if store.get(p.recipe) is None]
+    wanted = plans if train == "always" else without_record(plans, store)
     reason = ""
     if wanted and train == "never":
         switched = "SECONDLOOK_TRAIN=never, as in every build of the book," if forbidden else 'train="never"'
@@ -78,8 +78,13 @@ def load_or_produce(
     elif wanted:
         execution.deadline = execution.deadline or time.monotonic() + 60 * max_minutes
         produce(wanted, execution)
-    have = [(p, store.get(p.recipe)) for p in plans]
-    return Outcome([r for _, r in have if r is not None], unique([p for p, r in have if r is None]), reason)
+    have = [record for record in store.each(p.recipe for p in plans) if record is not None]
+    return Outcome(have, unique(without_record(plans, store)), reason)
+
+
+def without_record(plans: list[Plan], store: Records) -> list[Plan]:
+    """The plans whose record is missing, or keeps less than they ask for."""
+    return [p for p, record in zip(plans, store.each(p.recipe for p in plans)) if record is None]
 
 
 def unique(plans: list[Plan]) -> list[Plan]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from secondlook.archive import LIMIT, pack_all
-from secondlook.experiments import Execution, produce
+from secondlook.experiments import Execution, produce, without_record
 from secondlook.recipe import KEEPS, Recipe
 from secondlook.record import Record, Records, replace_file
 from secondlook.reports import Plan, names, read
@@ -68,7 +68,7 @@ class Portion:
     def carry(self) -> None:
         """Archives of the new records, the checkpoints of this portion that are small enough, `portion.json`."""
         store = Records(self.execution.records_dir, self.execution.runs_dir)
-        self.done = [record for plan in self.missing if (record := store.get(plan.recipe)) is not None]
+        self.done = [record for record in store.each(plan.recipe for plan in self.missing) if record is not None]
         self.archives = pack_all(self.done, self.out)
         for path in self.checkpoints:
             path.unlink()
@@ -120,9 +120,9 @@ def missing(profile: str, execution: Execution) -> list[Plan]:
     """The plans of all reports that have no record; of equal recipes the one that keeps most."""
     store = Records(execution.records_dir, execution.runs_dir)
     found: dict[str, Plan] = {}
-    for plan in [plan for name in names() for plan in read(name).plans(profile=profile)]:
+    for plan in without_record([plan for name in names() for plan in read(name).plans(profile=profile)], store):
         id_, rank = plan.recipe.id, KEEPS.index(plan.recipe.keep)
-        if store.get(plan.recipe) is None and (id_ not in found or rank > KEEPS.index(found[id_].recipe.keep)):
+        if id_ not in found or rank > KEEPS.index(found[id_].recipe.keep):
             found[id_] = plan
     return list(found.values())
 

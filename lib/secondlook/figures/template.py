@@ -102,8 +102,8 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
         extras = {**figure.layout.meta["secondlook"], **extras}
     lines = textwrap.wrap(title, WIDTH)
     room = LINE * len(lines) + SUBTITLE
+    figure.layout.template = LIGHT  # as the book has it; to update Plotly's own one with it takes a fifth of a second
     figure.update_layout(
-        template=LIGHT,
         height=height + room,
         margin_t=top + room,
         title={"text": "<br>".join(lines), "subtitle": {"text": data_name}, "pad.t": 22},
