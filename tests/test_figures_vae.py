@@ -227,6 +227,19 @@ def test_the_roc_names_the_best_net_and_leaves_out_what_has_no_area():
     assert "bad has" in told
 
 
+def test_the_roc_names_all_nets_that_share_the_best_area():
+    assert "good and too tell ones from zeros best" in title(
+        digits.roc_edge({"good": cnn(wrong=0), "too": cnn(1, wrong=0), "bad": cnn(1, wrong=20)})
+    )
+
+
+def test_the_left_edge_of_the_roc_is_drawn_at_half_a_zero_and_read_as_none():
+    trace = digits.roc_edge({"VGG": cnn()}).data[0]
+    assert min(trace.x) > 0
+    assert min(trace.customdata) == 0
+    assert "customdata" in trace.hovertemplate
+
+
 def test_maps_show_a_mistake_and_both_digits():
     shown = maps._shown(cnn(wrong=2))
     record = cnn(wrong=2)

@@ -149,27 +149,30 @@ def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
         if "scores" in record.arrays:
             curves, intervals = curves_and_areas(record)
             areas[label] = intervals[-1]
-            x, y, at = curves[-1].false_positive_rate, curves[-1].true_positive_rate, curves[-1].threshold
+            x, y = curves[-1].false_positive_rate, curves[-1].true_positive_rate
         elif "svm_predictions" in record.arrays:
             one = roc(record.arrays["labels"] == 1, record.arrays["svm_predictions"])
-            x, y, at = (part[1:-1] for part in (one.false_positive_rate, one.true_positive_rate, one.threshold))
+            x, y = one.false_positive_rate[1:-1], one.true_positive_rate[1:-1]
         else:
             raise ValueError(f"the record of {record.recipe} keeps no scores; its run needs keep = 'evidence'")
         negatives = int(np.sum(record.arrays["labels"] == 0))
         area = f" {areas[label].value:.4f} [{areas[label].low:.4f}, {areas[label].high:.4f}]" if label in areas else ""
         figure.add_scatter(x=np.maximum(x, 0.5 / negatives), y=y, mode="lines+markers", name=label + area,
-                           customdata=np.nan_to_num(at, posinf=np.nan),
+                           customdata=x,
                            line={"color": CLASS_COLOURS[k % 10], "dash": DASHES[k % 3], "shape": "hv"},
                            marker={"size": 5, "color": CLASS_COLOURS[k % 10]},
                            hovertemplate=f"{label}: %{{y:.2%}} of the ones,"
-                           " %{x:.2%} of the zeros<extra></extra>")  # fmt: skip
-    figure.update_xaxes(title="zeros called ones (logarithmic)", type="log", tickvals=[0.001, 0.01, 0.1, 1],
+                           " %{customdata:.2%} of the zeros<extra></extra>")  # fmt: skip
+    figure.update_xaxes(title="zeros called ones (logarithmic; at the left edge none)", type="log", tickvals=[0.001, 0.01, 0.1, 1],
                         tickformat=".1~%")  # fmt: skip
     figure.update_yaxes(title="ones called ones", tickformat=".1~%")
     title = f"ROC curves of {joined(groups)}"
     if areas:
-        best, worst = (f(areas, key=lambda n: areas[n].value) for f in (max, min))
-        title = f"{best} tells ones from zeros best, with an AUC of {areas[best].value:.4f}"
-        title += f"; {worst} has {areas[worst].value:.4f}" if worst != best else ""
+        shown = {name: f"{area.value:.4f}" for name, area in areas.items()}
+        best, worst = max(shown.values()), min(shown.values())
+        leaders, last = ([n for n, area in shown.items() if area == end] for end in (best, worst))
+        verb = "tell" if len(leaders) > 1 else "tells"
+        title = f"{joined(leaders)} {verb} ones from zeros best, with an AUC of {best}"
+        title += f"; {joined(last)} {'have' if len(last) > 1 else 'has'} {worst}" if worst != best else ""
     alt = f"ROC curves on a logarithmic axis. {title}."
     return finish(figure, id, title, alt, caption(records), 440)
