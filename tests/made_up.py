@@ -23,16 +23,20 @@ def recipes(report: str, runs: dict[str, Iterable[str]]) -> list[Recipe]:
 
 
 def records_in(
-    folder: Path, chosen: Iterable[Recipe], made_up: Callable, change=None, second="history", diverged=()
+    folder: Path, chosen: Iterable[Recipe], made_up: Callable, change=None, second="history", diverged=(), device=None
 ) -> Records:
-    """Records in `folder`: `made_up(recipe)` gives metrics and what `second` names, `change` is told of all three."""
+    """Records in `folder`: `made_up(recipe)` gives metrics and what `second` names, `change` is told of all three.
+
+    `device(recipe)` names the machine of a record.
+    """
     made = []
     for recipe in chosen:
         metrics, more = made_up(recipe)
         if change:
             change(recipe, metrics, more)
         status = "diverged" if recipe.run in diverged else "finished"
-        made.append(Record(recipe, status, metrics, **{second: more}))
+        provenance = {"device": device(recipe)} if device else {}
+        made.append(Record(recipe, status, metrics, **{second: more}, provenance=provenance))
     save(made, folder)
     return Records(folder)
 

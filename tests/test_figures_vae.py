@@ -191,7 +191,7 @@ def test_records_without_what_a_figure_shows_are_refused(draw, message):
 
 def test_the_lottery_says_how_far_the_starts_spread():
     assert "1.0 % to 99.0 % as coded and 98.0 % to 99.0 % mended" in title(digits.lottery(seeds(vae)))
-    assert "9 starts" in title(digits.lottery(seeds(vae)))
+    assert "9 starts of the linear head on the latents of 3 VAEs" in title(digits.lottery(seeds(vae)))
 
 
 def test_the_latent_says_what_reads_it_and_what_guessing_gives():
@@ -212,8 +212,15 @@ def test_the_errors_with_the_largest_sum_and_the_moved_point_are_named():
 
 
 def test_the_decomposition_ranks_models_by_both_errors_together():
-    groups = {"small": [gaussian(estimation=0.1)], "large": [gaussian(estimation=0.4)]}
+    def drawn(*errors):
+        return [gaussian(estimation=error) for error in errors]
+
+    groups = {"small": drawn(0.09, 0.1, 0.11), "large": drawn(0.39, 0.4, 0.41)}
     assert "0.110 for small, the smallest, and 0.410 for large" in title(risk.decomposition(groups))
+    few = {"small": drawn(0.1, 0.1), "large": drawn(0.4, 0.4)}
+    assert "are 0.110 to 0.410" in title(risk.decomposition(few)), "two draws rank nothing"
+    wide = {"small": drawn(0.0, 0.1, 0.2), "large": drawn(0.3, 0.4, 0.5)}
+    assert "are 0.110 to 0.410" in title(risk.decomposition(wide)), "intervals overlap"
 
 
 def test_the_error_curve_names_its_ends():

@@ -419,11 +419,12 @@ def test_a_frozen_encoder_is_the_resnets_and_never_changes(mode):
 @pytest.mark.parametrize("mode", ["eval", "train"])
 def test_a_frozen_encoder_normalises_as_told_in_training_and_in_evaluation(mode):
     resnet, unet, x = trained_pair(mode)
-    resnet.train(mode == "train")
-    expected = resnet.encoder(x)[0]
+    gathered, by_the_batch = resnet.eval().encoder(x)[0], resnet.train().encoder(x)[0]
+    assert not torch.allclose(gathered, by_the_batch)
     for training in (True, False):
         unet.train(training)
         assert unet.bottleneck.training is training
+        expected = by_the_batch if training and mode == "train" else gathered
         torch.testing.assert_close(unet.encoder(x)[0], expected)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from secondlook import reports
 from secondlook.evaluation import bayes
 from secondlook.experiments import Execution, gaussians, risk
 from secondlook.recipe import Recipe, RecipeError, Risk
@@ -165,13 +166,27 @@ def test_the_best_net_can_be_fitted_on_a_third_sample(tmp_path):
     assert record.provenance["data_digest"] != produce(tmp_path, recipe(mean_gap=0.15)).provenance["data_digest"]
 
 
-@pytest.mark.parametrize("head", ["svm_head", "linear_svc", "kmeans"])
+@pytest.mark.parametrize("head", ["svm_head", "hinge", "linear_svc", "kmeans"])
 def test_a_vae_is_read_by_every_head(tmp_path, head):
     m = produce(tmp_path, recipe(head=head, test_size=60, epochs=3)).metrics
     assert 0 <= m["risk_best"] <= 1
     assert m["estimation_error"] + m["approximation_error"] == pytest.approx(m["excess_risk"], abs=1e-5)
     if head == "linear_svc":
         assert m["train_error_best"] < 0.3
+
+
+def test_no_corrected_task_is_read_by_the_head_with_one_target_for_both_outputs():
+    heads = {r.run: r.settings.head for r in reports.read("vae").recipes(variant="corrected") if r.kind == "risk"}
+    assert heads["risk-svm"] == "linear_svc"
+    assert "svm_head" not in heads.values()
+
+
+def test_a_head_with_a_target_for_each_output_learns_where_the_shared_one_tosses_a_coin(tmp_path):
+    own = {"mean_gap": 3.0, "test_size": 60, "train_size": 60, "epochs": 40, "batch_size": 16, "latent": "mean"}
+    errors = {head: produce(tmp_path, recipe(head=head, **own)).metrics["train_error_best"]
+              for head in ("svm_head", "hinge")}  # fmt: skip
+    assert errors["hinge"] < 0.05
+    assert errors["svm_head"] != errors["hinge"]
 
 
 def test_a_frozen_encoder_is_trained_in_the_same_record(tmp_path):

@@ -291,6 +291,19 @@ def test_clusters_are_named_after_the_classes_they_hold(heaps):
     assert np.mean(heads.kmeans(points, three, 3).predict(points) == three) == 1.0
 
 
+def test_clusters_are_named_by_one_image_of_each_class():
+    labels = np.repeat([0, 1, 2], 4)
+    first = np.zeros((1, 3))
+    assert heads.one_label_accuracy(((labels + 1) % 3, labels), ((labels + 1) % 3, labels), first) == 1.0
+    misled = labels.copy()
+    misled[[0, 4]] = 1, 0  # the images that name the clusters of classes 0 and 1 lie in each other's
+    assert heads.one_label_accuracy((misled, labels), (labels, labels), first) == pytest.approx(4 / 12)
+    assert heads.one_label_accuracy((misled, labels), (labels, labels), first + 0.5) == 1.0
+    assert heads.one_label_accuracy((misled, labels), (labels, labels), np.r_[first, first + 0.5]) == pytest.approx(
+        2 / 3
+    )
+
+
 def test_scikit_learns_machine_has_a_column_for_each_class(heaps):
     z, labels = (t.numpy() for t in heaps)
     weights, biases = heads.linear_svc(z, labels)

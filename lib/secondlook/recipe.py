@@ -104,7 +104,7 @@ class VAE:
     model: dict = field(default_factory=lambda: {"name": "mlp_vae"})
     optimizer: dict = field(default_factory=lambda: {"name": "adam", "learning_rate": 1e-3})
     beta: float = number(0.05, 0.0)
-    decoder: str = choice("sigmoid", "tanh")
+    decoder: str = choice("sigmoid", "tanh", "linear")
     denoising: bool = False
     latent: str = choice("sample", "mean")
     svm_head: str = choice("as_coded", "hinge", "linear_svc")
@@ -131,7 +131,9 @@ class Risk:
     optimizer: dict = field(default_factory=lambda: {"name": "adam", "learning_rate": 1e-3})
     batch_size: int = number(4, 1)
     epochs: int = number(5, 0)
-    head: str = choice("network", "svm_head", "linear_svc", "kmeans")
+    head: str = choice("network", "svm_head", "hinge", "linear_svc", "kmeans")
+    latent: str = choice("sample", "mean")  # what a head reads of a VAE
+    decoder: str = choice("sigmoid", "tanh", "linear")
     first: dict = field(default_factory=dict)  # a phase trained before, inside the same record (frozen encoder)
     precision: str = choice("float32", "tf32", "bf16", "float64")
 

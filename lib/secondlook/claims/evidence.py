@@ -121,6 +121,14 @@ class Evidence:
                 raise Unjudged(NOT_RUN, f"{error.args[0]}. {self._anew(records)}") from None
         return self.finite(records, values, metric)
 
+    def one_machine(self, *groups: list[Record]) -> None:
+        """Raises Unjudged where records whose seconds are compared were measured on different kinds of machine."""
+        for own in zip(*groups):
+            devices = sorted({str(record.provenance.get("device", "")) for record in own})
+            if len(devices) > 1:
+                why = f"seconds of seed {own[0].recipe.seed} were measured on different machines: {', '.join(devices)}"
+                raise Unjudged(INCONCLUSIVE, why)
+
     def compare(self, records, published: str, metric: str, tolerance: float, images: int = 0, sampling="") -> Outcome:
         """A published number against a metric of the records.
 

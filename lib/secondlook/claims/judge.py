@@ -83,6 +83,8 @@ def greater(e: Evidence, p, run: str, metric: str, than_run="", than_metric="", 
     """`metric` of `run` above `than_metric` of `than_run` by more than `margin`; `published` are the two printed."""
     printed = [e.published(name) for name in published]
     a, b = e.gather((run, e.claim.variant), (than_run or run, than_variant or e.claim.variant))
+    if metric.endswith("seconds"):
+        e.one_machine(a, b)
     a, b = e.numbers(a, metric), e.numbers(b, than_metric or metric)
     size = None
     if printed:
@@ -127,7 +129,7 @@ FORMS = {f.__name__: f for f in (value, greater, rank, order, count, equal, text
 
 def _outcome(e: Evidence, p: float | None = None) -> Outcome:
     """The form's outcome; `p` replaces its primary p-value."""
-    function = FORMS.get(e.claim.form) or _own_function(e.claim, e.report.name, e.where)
+    function = _function(e.claim, e.report.name, e.where)
     options = {k: v for k, v in e.claim.options.items() if k != "family"}
     if "p" in inspect.signature(function).parameters:
         options["p"] = p
@@ -149,6 +151,11 @@ def _fits(function, where: str, args: tuple, options: dict) -> None:
         signature.bind(*args, **options)
     except TypeError as error:
         raise RecipeError(f"{where}: {error}; it takes {', '.join(known)}") from None
+
+
+def _function(claim: Claim, report: str, where: str):
+    """The function behind a claim's form; one that takes `p` has a primary p-value that a family may adjust."""
+    return FORMS.get(claim.form) or _own_function(claim, report, where)
 
 
 def _own_function(claim: Claim, report: str, where: str):
@@ -176,14 +183,17 @@ def _families(report: Report) -> dict[str, list[str]]:
         for id_ in families[name]:
             if id_ not in report.claims:
                 raise RecipeError(f"{report.path.name}: family.{name}: no claim {id_!r}{nearest(id_, report.claims)}")
-            if report.claims[id_].form not in ("greater", "rank", "order"):
+            claim = report.claims[id_]
+            if "p" not in inspect.signature(_function(claim, report.name, report.path.name)).parameters:
                 raise RecipeError(f"{report.path.name}: family.{name}: claim {id_} has no primary p-value to adjust")
     return families
 
 
 def _groups(e: Evidence, runs: list[str], metric: str, lowest: bool) -> dict[str, list]:
-    sign = -1.0 if lowest else 1.0
-    return {run: sign * e.numbers(records, metric) for run, records in zip(runs, e.gather(*runs))}
+    sign, groups = -1.0 if lowest else 1.0, e.gather(*runs)
+    if metric.endswith("seconds"):
+        e.one_machine(*groups)
+    return {run: sign * e.numbers(records, metric) for run, records in zip(runs, groups)}
 
 
 def _turned(outcome: Outcome, lowest: bool) -> Outcome:

@@ -3,13 +3,15 @@
 Some claims need no run: what the report or its stored outputs print settles them by arithmetic.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from scipy.stats import fisher_exact
 
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence
 from secondlook.claims.forms import CONTRADICTED, DIRECTION, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome
-from secondlook.evaluation.statistics import holm
+from secondlook.evaluation.statistics import holm, paired_test
 
 UNTESTABLE = "not testable as stated"
 
@@ -58,6 +60,38 @@ def trade_off(e: Evidence, model: str, others: list, sets: list) -> Outcome:
         f"{max(v for m, v in found.items() if m != model):.3f}" for s, found in sums.items()
     ]  # fmt: skip
     return Outcome(verdict, f"sum of the two errors, {'; '.join(said)}", None, [f[model] for f in sums.values()])
+
+
+def transfers(e: Evidence, p, run: str, than_run: str, published: list, tolerance: float) -> Outcome:
+    """The VAE of `run` does better than that of `than_run`, by k-means, whose two printed accuracies are `published`.
+
+    `why` adds the linear head as coded, whose luck is not the images'.
+    """
+    a, b = e.gather(run, than_run)
+    high, low = (e.published(name) for name in published)
+    clusters = [e.numbers(records, "kmeans_accuracy") for records in (a, b)]
+    size = forms.value(clusters[0] - clusters[1], high.value - low.value, high.half_unit + low.half_unit, tolerance)
+    outcome = forms.greater(*clusters, p=p, size=size)
+    head = forms.greater(*(e.numbers(records, "svm_accuracy") for records in (a, b)))
+    return replace(outcome, why=f"k-means: {outcome.why}. Linear head as coded: {head.why}")
+
+
+def weak_encoder(e: Evidence, p, run: str, than: list) -> Outcome:
+    """A failure under noise is the MLP's: `run`, with convolutions, is better than the MLP `than`, a run and its
+    variant, which is no better than always giving the commoner answer.
+
+    Where the mended MLP does better than that, the encoder it shares with the failing one is not what fails.
+    """
+    a, b = e.gather(run, tuple(than))
+    conv, mlp = (e.numbers(records, "svm_accuracy") for records in (a, b))
+    above = paired_test(mlp, e.numbers(b, "majority_accuracy"))
+    outcome = forms.greater(conv, mlp, p=p)
+    rescued = above.p < forms.ALPHA and above.mean > 0
+    why = (
+        f"{outcome.why}; the MLP, mended but for its encoder, reaches {mlp.mean():.1%}, {100 * above.mean:+.1f} points "
+        f"from the commoner answer (p = {above.p:.2g})"
+    )
+    return replace(outcome, verdict=NOT_REPRODUCED if rescued else outcome.verdict, why=why)
 
 
 def rises(e: Evidence, numbers: list) -> Outcome:
@@ -154,9 +188,10 @@ def between(e: Evidence, run: str) -> Outcome:
 
 
 def probably(e: Evidence, clean: list, noisy: list) -> Outcome:
-    """A convolutional encoder is more accurate, more robust to noise, slower and more prone to overfit than an MLP:
+    """A convolutional VAE is more accurate, more robust to noise, slower and more prone to overfit than an MLP's:
     four paired tests. `clean` and `noisy` are each [run, variant] of the convolutional VAE and of the MLP."""
     conv, mlp, conv_noisy, mlp_noisy = e.gather(*map(tuple, (*clean, *noisy)))
+    e.one_machine(conv, mlp)
 
     def gap(records) -> np.ndarray:
         return e.numbers(records, "svm_train_accuracy") - e.numbers(records, "svm_accuracy")

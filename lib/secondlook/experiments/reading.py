@@ -17,6 +17,7 @@ from secondlook.insight.kernels import first_kernels
 from secondlook.recipe import Recipe
 
 LOTTERY = 20  # linear heads of each loss, from different starts
+NAMED = 100  # choices of one labelled image a class, to name clusters by
 CHUNK = 500  # images at once
 DIGITS = ("zeros", "ones")
 
@@ -151,6 +152,10 @@ class Reading:
         self.centres = clusters.centres
         self._judge("kmeans", clusters.predict)
         told["kmeans_ari"] = float(adjusted_rand_score(truth, self.predictions["kmeans"]))
+        shares = draws.uniform(self.recipe.seed, "named images", torch.arange(NAMED * self.task.classes))
+        told["kmeans_one_label_accuracy"] = readers.one_label_accuracy(
+            (clusters.predict(z), labels), (self.predictions["kmeans"], truth), shares.view(NAMED, -1).numpy()
+        )
         probe = readers.linear_svc(self.train.mu.numpy(), labels)
         told["probe_accuracy"] = measure.accuracy(truth, _classes(means, probe))
         told["majority_accuracy"] = float(np.bincount(truth).max() / len(truth))

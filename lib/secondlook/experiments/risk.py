@@ -83,7 +83,8 @@ class Experiment:
             self.words = self._classifier()
         else:
             s = self.settings
-            self.words = VAE(s.model, s.optimizer, batch_size=s.batch_size, epochs=s.epochs, precision=s.precision)
+            self.words = VAE(s.model, s.optimizer, batch_size=s.batch_size, epochs=s.epochs, precision=s.precision,
+                             decoder=s.decoder)  # fmt: skip
         own = {"train": self.settings.train_size, "test": self.settings.test_size}
         if self.settings.reference == "third_sample":
             own["reference"] = self.settings.reference_size
@@ -195,8 +196,9 @@ class Experiment:
         if s.head == "linear_svc":
             weights, biases = readers.linear_svc(z, labels.numpy())
             return lambda points: (points @ weights + biases).argmax(1)
+        begun = starts(latents.net.head, self.recipe.seed, 2)
         heads = readers.train_heads(
-            starts(latents.net.head, self.recipe.seed, 2).only(0), latents.z, labels,
+            begun.only(int((begun.coded == (s.head == "svm_head")).nonzero()[0])), latents.z, labels,
             lambda epoch: draws.permutation(self.recipe.seed, epoch, len(labels), f"heads {name}", "cpu"),
             learning_rate=float(s.optimizer["learning_rate"]), batch_size=s.batch_size, epochs=s.epochs,
             test=(latents.z(), labels),

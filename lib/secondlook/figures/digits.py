@@ -81,7 +81,7 @@ def _lit(values: np.ndarray) -> np.ndarray:
 
 
 def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
-    """The accuracy of linear heads over their starts, as coded and mended, every start of every record a dot.
+    """The accuracy of linear heads over their starts, as coded and mended, every start of every VAE a dot.
 
     Read from the metrics as_coded_lottery and hinge_lottery, lists of accuracies on the test images.
     """
@@ -103,7 +103,8 @@ def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
     said = [f"{percent(v.min())} to {percent(v.max())} {'as coded' if 'coded' in k else 'mended'}"
             for k, v in found.items()]  # fmt: skip
     total = sum(len(v) for v in found.values()) // len(found)
-    title = f"On the same latents {counted(total, 'start')} of the linear head end at {joined(said)}"
+    title = f"{counted(total, 'start')} of the linear head on the latents of {counted(len(records), 'VAE')} end at "
+    title += joined(said)
     alt = f"Dot plot of test accuracies of linear heads: {joined(kinds.values())}. {title}."
     return finish(figure, id, title, alt, caption(records, "a dot a start"), 280)
 
@@ -163,8 +164,8 @@ def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
                            marker={"size": 5, "color": CLASS_COLOURS[k % 10]},
                            hovertemplate=f"{label}: %{{y:.2%}} of the ones,"
                            " %{customdata:.2%} of the zeros<extra></extra>")  # fmt: skip
-    figure.update_xaxes(title="zeros called ones (logarithmic; at the left edge none)", type="log", tickvals=[0.001, 0.01, 0.1, 1],
-                        tickformat=".1~%")  # fmt: skip
+    figure.update_xaxes(title="zeros called ones (logarithmic; at the left edge none)", type="log",
+                        tickvals=[0.001, 0.01, 0.1, 1], tickformat=".1~%")  # fmt: skip
     figure.update_yaxes(title="ones called ones", tickformat=".1~%")
     title = f"ROC curves of {joined(groups)}"
     if areas:

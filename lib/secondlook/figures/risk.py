@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.figures.marks import label_rows, means, within
 from secondlook.figures.template import CLASS_COLOURS, DASHES, PUBLISHED, SYMBOLS, finish, views
 from secondlook.figures.values import (
@@ -81,11 +82,14 @@ def decomposition(groups: dict[str, list[Record]], report: Report | None = None,
     figure.update_layout(updatemenus=[views(owners, list(ERRORS.values()))])
     _rows(figure, [f"{label}<br>{counted(len(own), 'draw')}" for label, own in groups.items()])
     within(figure, shown, low=-1.0)
-    sums = {label: np.nanmean(numbers(records, "excess_risk")) for label, records in groups.items()}
-    best, worst = min(sums, key=sums.get), max(sums, key=sums.get)
+    sums = {label: mean_interval(numbers(records, "excess_risk")) for label, records in groups.items()}
+    ordered = sorted(sums, key=lambda label: sums[label][0])
+    (low, reach_low), (high, reach_high) = sums[ordered[0]], sums[ordered[-1]]
+    if min(len(own) for own in groups.values()) >= LEAST_SEEDS and low + reach_low < high - reach_high:
+        title = f"Both errors together are {low:.3f} for {ordered[0]}, the smallest, and {high:.3f} for {ordered[-1]}"
+    else:
+        title = f"Both errors together are {low:.3f} to {high:.3f}" if len(sums) > 1 else f"Both errors are {low:.3f}"
     floor = float(np.mean(numbers(everything, "bayes_error")))
-    title = f"Both errors together are {sums[best]:.3f} for {best}"
-    title += f", the smallest, and {sums[worst]:.3f} for {worst}" if worst != best else ""
     title += f"; the best possible rule errs in {digits(floor) if floor else '0'} of images"
     alt = f"Dot plot of estimation error, approximation error and their sum for {joined(labels)}. {title}."
     return finish(figure, id, title, alt, caption(everything, "two Gaussians"), 190 + 46 * len(labels))

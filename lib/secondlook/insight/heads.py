@@ -125,6 +125,28 @@ def kmeans(z: np.ndarray, labels: np.ndarray, classes: int) -> Clusters:
     return Clusters(found.cluster_centers_[linear_sum_assignment(-agree)[1]].astype(np.float64))
 
 
+def one_label_accuracy(train: tuple, test: tuple, shares: np.ndarray) -> float:
+    """Accuracy of clusters that are named by one labelled image of each class, the mean over several choices of them.
+
+    train and test are (clusters, labels), each (n,) of whole numbers below the number of classes. `shares` in [0, 1),
+    (choices, classes), tell how far down its class each labelled image stands. Clusters and classes are paired so that
+    most of the labelled images agree.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    (clusters, labels), classes = train, shares.shape[1]
+    held = np.zeros((classes, classes))
+    np.add.at(held, (test[1], test[0]), 1)
+    own = [np.flatnonzero(labels == c) for c in range(classes)]
+    right = []
+    for choice in shares:
+        agree = np.zeros((classes, classes))
+        for c, share in enumerate(choice):
+            agree[c, clusters[own[c][int(share * len(own[c]))]]] += 1
+        right.append(held[linear_sum_assignment(-agree)].sum() / held.sum())
+    return float(np.mean(right))
+
+
 def _state(heads: Heads, optimizer, epoch: int) -> dict:
     return {"epoch": epoch, "weights": heads.weights.detach(), "biases": heads.biases.detach(),
             "optimizer": optimizer.state_dict(), "history": heads.history, "seconds": heads.seconds}  # fmt: skip

@@ -56,9 +56,9 @@ class UNet(Net):
 class FrozenUNet(UNet):
     """A UNet whose encoder is taken from a trained ResNet and never changes; call `take_encoder` before training.
 
-    `encoder_batch_norm`: "eval" normalises by what the ResNet gathered; "train" by the batch at hand, in evaluation as
-    well (the encoder of the published code stood outside the net, out of reach of `eval()`), and gathers nothing.
-    Parameters are counted as in UNet, the frozen ones included.
+    `encoder_batch_norm`: "eval" always normalises by what the ResNet gathered; "train" does so in evaluation, and in
+    training by the batch at hand, of which it gathers nothing. Parameters are counted as in UNet, the frozen ones
+    included.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class FrozenUNet(UNet):
         self.encoder.requires_grad_(False)
         for module in self.encoder.modules():
             if isinstance(module, nn.BatchNorm2d) and encoder_batch_norm == "train":
-                module.momentum = 0.0  # otherwise an evaluation would change the running statistics
+                module.momentum = 0.0  # otherwise training would change the ResNet's statistics
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "FrozenUNet":
-        """As `nn.Module.train`, but the encoder keeps its own mode."""
+        """As `nn.Module.train`, but an encoder that never changes mode stays in evaluation."""
         super().train(mode)
-        self.encoder.train(self.encoder_batch_norm == "train")
+        self.encoder.train(mode and self.encoder_batch_norm == "train")
         return self
 
     def take_encoder(self, resnet: ResNet) -> "FrozenUNet":

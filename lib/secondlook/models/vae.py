@@ -94,7 +94,7 @@ class ConvVAE(VAE):
     """Four normalised 3×3 convolution blocks with max-pooling (32, 64, 128, 256 channels), mirrored in the decoder.
 
     `image_size` is a multiple of 16. `bottleneck` is what the latents are computed from: "flatten" the last map, or
-    its "channel_mean", one number a position, by which the published code's own convolutional VAE lost what it saw.
+    its "channel_mean", one number a position.
     Class activation maps: block1 … block4, each before its pooling.
     """
 
