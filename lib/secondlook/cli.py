@@ -214,9 +214,8 @@ def _train(arguments) -> int:
     deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
     execution.device, execution.processes = execution.resolved_device(), arguments.processes
-    print(
-        f"{len(plans)} records wanted, {len(wanted)} to train{_told(wanted, estimate(wanted, execution))}", flush=True
-    )
+    told = _told(wanted, estimate(wanted, execution))
+    print(f"{_records(len(plans))} wanted, {len(wanted)} to train{told}", flush=True)
     bar = Bar()
     execution.progress = bar
     try:
@@ -236,13 +235,17 @@ def _train(arguments) -> int:
     return 0
 
 
+def _records(count: int) -> str:
+    return f"{count} record{'s' * (count != 1)}"
+
+
 def _told(wanted: list[Plan], minutes: float) -> str:
     return f", about {minutes:.1f} minutes" if wanted and minutes else ""
 
 
 def _print_made(records) -> None:
     diverged = [r for r in records if r.status == "diverged"]
-    print(f"{len(records)} records written" + (f", {len(diverged)} of them diverged" if diverged else ""))
+    print(f"{_records(len(records))} written" + (f", {len(diverged)} of them diverged" if diverged else ""))
 
 
 class Bar:
