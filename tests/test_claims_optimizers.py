@@ -11,10 +11,13 @@ from secondlook.claims.judge import judge
 from secondlook.recipe import RecipeError
 from secondlook.record import Record, Records, save
 
-# test accuracies under which every measured claim is reproduced
+# test accuracies under which every measured claim is reproduced; SGD without momentum is the initial SGD as well
 ACCURACY = {
-    ("as_coded", "initial-adam"): 0.7140, ("as_coded", "final-adam"): 0.8550, ("as_coded", "final-adamax"): 0.8480,
-    ("as_coded", "final-rmsprop"): 0.8450, ("as_coded", "final-sgd"): 0.8330, ("corrected", "momentum-0.9"): 0.70,
+    ("as_coded", "initial-adam"): 0.7140, ("as_coded", "initial-rmsprop"): 0.7088,
+    ("as_coded", "initial-adamax"): 0.7099, ("as_coded", "middle-adam"): 0.7455, ("as_coded", "middle-sgd"): 0.7243,
+    ("as_coded", "middle-rmsprop"): 0.7400, ("as_coded", "middle-adamax"): 0.7490, ("as_coded", "final-adam"): 0.8550,
+    ("as_coded", "final-adamax"): 0.8480, ("as_coded", "final-rmsprop"): 0.8450, ("as_coded", "final-sgd"): 0.8330,
+    ("corrected", "momentum-0.9"): 0.70,
     ("corrected", "momentum-0"): 0.62, ("corrected", "constant"): 0.82, ("further", "nadam"): 0.87,
     ("further", "amsgrad"): 0.86, ("corrected", "factor_adam-1-False-False-constant"): 0.70,
     ("corrected", "factor_adam-1-True-True-halve_then_tenth"): 0.75,
@@ -30,21 +33,33 @@ NEEDS = {
     "O2": [("as_coded", "final-adam")],
     "O3": [("as_coded", "final-sgd"), ("as_coded", "final-adamax")],
     "O4": [("as_coded", "final-rmsprop")],
+    "O5": [("as_coded", "middle-rmsprop"), ("as_coded", "initial-adamax")],
     "O8": [("corrected", "momentum-0.9"), ("corrected", "momentum-0")],
     "O9": [("as_coded", "final-adam"), ("corrected", "constant")],
+    "O14": [("as_coded", "middle-adam"), ("as_coded", "initial-rmsprop")],
     "O18": [("further", "amsgrad"), ("as_coded", "final-adam")],
     "F5": [("corrected", "factor_adam-3-False-False-constant")],
 }
 
 
-def world(folder, accuracy=None, keep=lambda r: True, profile="full"):
+RESTLESS = {"initial": 0.05, "middle": 0.01}  # spread of the test loss around its fall, by stage
+
+
+def curves(recipe, accuracy, restless):
+    """Ten epochs that end at `accuracy`, of a test loss that falls and, by `restless`, rises now and then."""
+    draw = np.random.default_rng([recipe.seed, len(recipe.run)])
+    loss = np.linspace(1.4, 0.9, 10) + restless.get(recipe.run.split("-")[0], 0.0) * draw.normal(size=10)
+    return {"test_loss": loss, "test_accuracy": np.linspace(accuracy - 0.2, accuracy, 10)}
+
+
+def world(folder, accuracy=None, keep=lambda r: True, profile="full", restless=RESTLESS):
     """Records of the runs that claims need, in `folder`; `accuracy` replaces some of their centres."""
     report, records = reports.read("optimizers"), []
     for (variant, run), centre in {**ACCURACY, **(accuracy or {})}.items():
         for recipe in filter(keep, report.recipes(run, variant, profile) if centre is not None else []):
             jitter = np.random.default_rng([recipe.seed, len(run), ord(run[-1])]).normal()
-            metrics = {"test_accuracy": centre + SPREAD.get(run, 0.0015) * jitter}
-            records.append(Record(recipe, "finished", metrics))
+            reached = centre + SPREAD.get(run, 0.0015) * jitter
+            records.append(Record(recipe, "finished", {"test_accuracy": reached}, curves(recipe, reached, restless)))
     save(records, folder)
     return Records(folder)
 
@@ -85,10 +100,10 @@ def project(folder, toml=(), log=()):
 
 
 BASE = {
-    "O1": "reproduced", "O2": "reproduced", "O3": "reproduced", "O4": "reproduced", "O5": "contradicted",
-    "O6": "contradicted", "O7": "contradicted", "O8": "reproduced", "O9": "reproduced", "O10": "reproduced",
-    "O11": "contradicted", "O12": "contradicted", "O13": "contradicted", "O14": "contradicted", "O15": "reproduced",
-    "O16": "contradicted", "O17": "contradicted", "O18": "reproduced", "O19": "contradicted", "O20": "contradicted",
+    "O1": "reproduced", "O2": "reproduced", "O3": "reproduced", "O4": "reproduced", "O5": "reproduced",
+    "O6": "contradicted", "O7": "contradicted", "O8": "reproduced", "O9": "reproduced", "O10": "underspecified",
+    "O11": "contradicted", "O12": "underspecified", "O13": "underspecified", "O14": "reproduced", "O15": "reproduced",
+    "O16": "contradicted", "O17": "contradicted", "O18": "reproduced", "O19": "contradicted", "O20": "reproduced",
     "O21": "not testable as stated", "F4": "reproduced", "F5": "reproduced", "F6": "reproduced",
 }  # fmt: skip
 
@@ -110,9 +125,13 @@ MEASURED = [
     ("O3", {("as_coded", "final-rmsprop"): 0.80}, "not reproduced"),
     ("O4", {("as_coded", "final-sgd"): 0.852}, "not reproduced"),
     ("O4", {("as_coded", "final-adamax"): 0.8451}, "inconclusive"),
+    ("O5", {("as_coded", "middle-rmsprop"): 0.69}, "not reproduced"),
+    ("O5", {("as_coded", "middle-rmsprop"): 0.7089}, "inconclusive"),
     ("O8", {("corrected", "momentum-0.9"): 0.60}, "not reproduced"),
     ("O9", {("corrected", "constant"): 0.87}, "not reproduced"),
-    ("O9", {("corrected", "constant"): 0.8551}, "inconclusive"),
+    ("O9", {("corrected", "constant"): 0.8348}, "inconclusive"),
+    ("O9", {("corrected", "constant"): 0.8450}, "not reproduced"),  # a gain of one point is not crucial
+    ("O14", {("as_coded", "middle-rmsprop"): 0.69}, "not reproduced"),
     ("O18", {("further", "nadam"): 0.84, ("further", "amsgrad"): 0.84}, "not reproduced"),
     ("O18", {("further", "nadam"): 0.84}, "reproduced"),
     ("F5", {("corrected", "factor_adam-3-False-False-constant"): 0.70}, "not reproduced"),
@@ -128,7 +147,6 @@ def test_records_that_break_a_claim_change_its_verdict(claim, accuracy, bad, tmp
 # claim, cells of the log that turn it, the verdict then
 TEST, TRAIN = "test_accuracy", "train_accuracy"
 LOGGED = [
-    ("O5", [((2, "rmsprop", 20, TEST), 0.72)], "reproduced"),
     ("O6", [((3, "adamax", 4, TEST), 0.71), ((3, "adamax", 10, TEST), 0.81), ((3, "adam", 9, TEST), 0.81)],
      "reproduced"),
     ("O6", [((3, "adamax", 4, TEST), 0.71)], "contradicted"),
@@ -136,13 +154,13 @@ LOGGED = [
     ("O7", [((3, "adam", None, "seconds"), 10), ((3, "adam", 30, TEST), 0.80)], "contradicted"),
     ("O10", [((3, "adam", 30, TRAIN), 0.90)], "contradicted"),
     ("O10", [((3, "adam", 5, "test_loss"), 3.0)], "contradicted"),
+    ("O10", [((3, "adam", 8, "test_loss"), 0.81)], "reproduced"),
     ("O11", [((3, "sgd", 30, TRAIN), 0.84)], "reproduced"),
     ("O12", [((3, "rmsprop", 4, TEST), 0.70)], "reproduced"),
     ("O12", [((3, "rmsprop", 4, TEST), 0.70), ((3, "adam", 5, TEST), 0.2)], "contradicted"),
+    ("O12", [((3, "rmsprop", 3, TEST), 0.55)], "contradicted"),
     ("O13", [((3, "adamax", None, "test_loss"), 0.5)], "reproduced"),
     ("O13", [((3, "adamax", None, "test_loss"), 0.5), ((3, "adamax", 30, TRAIN), 0.88)], "contradicted"),
-    ("O14", [((2, "rmsprop", None, "test_loss"), 0.9), ((2, "rmsprop", 10, TEST), 0.72)], "reproduced"),
-    ("O14", [((2, "rmsprop", None, "test_loss"), 0.9)], "contradicted"),
     ("O16", [((3, o, 30, TEST), v) for o, v in (("adam", 0.856), ("sgd", 0.834), ("rmsprop", 0.847),
                                                 ("adamax", 0.850))], "contradicted"),
     ("O16", [((3, o, None, TEST), 0.83) for o in ("adam", "sgd", "rmsprop", "adamax")], "reproduced"),
@@ -165,21 +183,36 @@ def test_what_the_log_settles_needs_no_record(base, without):
     assert without["O6"].records == []
     assert "SGD 11, RMSprop 11" in without["O6"].why
     assert "RMSprop -2.58" in without["O5"].why
+    assert "68.30 %" not in without["O14"].why
+    assert "RMSprop: rises of the test loss 0.249 without dropout and 0.775 with it" in without["O14"].why
 
 
 def test_the_factorial_speaks_in_the_reason_of_o5_where_it_was_run(base, without):
     assert "secondlook train optimizers --run factor_adam-1-False" in without["O5"].why
     assert re.search(r"measured with Adam: \+[45]\.\d\d points, and \+1\d", base["O5"].why)
-    assert base["O5"].seeds == [0, 1, 2]
+    assert base["O5"].seeds == list(range(8))
+
+
+def test_dropout_is_smoother_where_its_loss_rises_less(base, tmp_path):
+    assert base["O14"].verdict == "reproduced"
+    after = verdicts(world(tmp_path, restless={"initial": 0.01, "middle": 0.05}))["O14"]
+    assert after.verdict == "not reproduced", after.why
+
+
+def test_a_word_without_a_measure_names_the_measures_that_disagree(base):
+    assert "smooth by the spread of its changes, not by the sum of its rises" in base["O10"].why
+    assert "smooth by the sum of its rises, not by the spread of its changes" in base["O13"].why
+    assert "rapid by the gain in the first three epochs, not by the epochs to 70 %" in base["O12"].why
 
 
 def test_controlled_conditions_are_read_off_the_recipes(base, tmp_path):
-    assert base["O20"].measured == [4, 5, 4, 5]
-    assert "model.stage, optimizer.momentum, schedule.name, penalty.l2_dense, epochs" in base["O20"].why
-    pairs = '[["initial-adam", "final-adam"], ["initial-sgd", "final-sgd"], ["initial-rmsprop", "final-rmsprop"], '
-    pairs += '["initial-adamax", "final-adamax"]]'
-    root = project(tmp_path, [(f"pairs = {pairs}", 'pairs = [["final-adam", "final-adam"]]')])
-    assert verdicts(Records(root / "records"), root)["O20"].verdict == "reproduced"
+    assert base["O20"].measured == [0, 0]
+    assert "between the columns: model.stage, schedule.name, penalty.l2_dense, epochs" in base["O20"].why
+    longer = 'says = "RMSprop, three convolutions, 10 epochs"\n'
+    root = project(tmp_path, [(longer, longer + '"data.validation" = 0.1\nbatch_size = 64\n')])
+    found = verdicts(Records(root / "records"), root)["O20"]
+    assert found.verdict == "contradicted"
+    assert "Does not hold: the initial accuracies differ in the optimiser alone" in found.why
 
 
 def test_another_schedule_does_not_freeze(tmp_path):

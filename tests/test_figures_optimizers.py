@@ -159,7 +159,7 @@ def test_averaged_shares_add_up_also_where_parts_help_each_other():
 
 def test_the_waterfall_names_what_brings_most_and_what_is_added_last():
     figure = waterfall({"Adam": factor()}, {"Adam": [made_up(seed=s, accuracy=0.82, spread=0) for s in range(3)]})
-    assert title(figure) == "Of +20.0 points with Adam the larger net brings +10.0"
+    assert title(figure) == "Of +21.9 points with Adam the larger net brings +10.0"
     assert list(figure.data[0].x) == ["none", *GAINS, "L2", "all"]
     assert figure.data[0].y[6] == pytest.approx(0.82 - 0.801)
     assert [b.label for b in figure.layout.updatemenus[0].buttons] == [

@@ -15,6 +15,7 @@ ALPHA = 0.05
 ROUNDING = 1e-12  # of floating point, so that a value on the border is inside it
 REPRODUCED, DIRECTION, NOT_REPRODUCED = "reproduced", "direction reproduced", "not reproduced"
 INCONCLUSIVE, CONTRADICTED, NOT_RUN = "inconclusive", "contradicted", "not run"
+UNDERSPECIFIED = "underspecified"
 
 # Of several parts the worst decides: one number that is off refutes, and one undecided part leaves the whole undecided.
 WORST_FIRST = (CONTRADICTED, NOT_REPRODUCED, NOT_RUN, INCONCLUSIVE, DIRECTION, REPRODUCED)

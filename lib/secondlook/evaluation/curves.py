@@ -14,6 +14,11 @@ def volatility(values: Sequence[float], epochs: int = EARLY) -> float:
     return float(changes.std()) if len(changes) > 1 else math.nan
 
 
+def rises(values: Sequence[float], epochs: int = EARLY) -> float:
+    """The sum of all changes upwards from epoch to epoch within the first `epochs`."""
+    return float(np.diff(np.asarray(values, float)[:epochs]).clip(min=0).sum())
+
+
 def epochs_to(values: Sequence[float], target: float) -> float:
     """The first epoch, counted from 1, whose value is at least `target`; infinite where none is."""
     reached = np.flatnonzero(np.asarray(values, float) >= target)

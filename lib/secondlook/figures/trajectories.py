@@ -66,7 +66,7 @@ def moves(groups: Mapping[str, Record], id: str = "moves") -> go.Figure:
     figure.update_yaxes(title="distance moved in an epoch", type="log", exponentformat="power")
     figure.update_layout(hovermode="x")
     label, share = max(((label, y[-1] / max(y[0], LEAST)) for label, (_, y) in found.items()), key=lambda pair: pair[1])
-    title = f"In the last epoch the weights move by at most {digits(100 * share)} % of their first step, with {label}"
+    title = f"The last epoch moves the weights by at most {digits(100 * share)} % of what the first did, with {label}"
     alt = f"Line chart of the distance that each epoch moves the weights, of {joined(groups)}. {title}."
     return finish(figure, id, title, alt, caption(groups.values()), 400)
 

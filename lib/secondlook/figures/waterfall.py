@@ -39,13 +39,13 @@ def waterfall(groups: dict[str, list[Record]], finals: dict[str, list[Record]] |
             _bars(figure, cells[(False,) * len(names)], steps, visible=not labels)
             owners.append(len(labels))
             labels.append(f"{label}, {how}")
-            told.setdefault(label, (cells, steps))
+            told.setdefault(label, steps)
     figure.update_layout(updatemenus=[views(owners, labels)], showlegend=False)
     heights = np.concatenate([np.cumsum(trace.y[:-1]) for trace in figure.data])
     span = [max(0, heights.min() - 0.05), heights.max() + 0.04]
     figure.update_yaxes(title="test accuracy", tickformat=".1~%", range=span)
     figure.update_xaxes(type="category", tickangle=-30)
-    title = sentence("; ".join(_finding(label, *own) for label, own in told.items()))
+    title = sentence("; ".join(_finding(label, steps) for label, steps in told.items()))
     alt = f"Waterfall chart of the test accuracy of {joined(groups)}, part by part. {title}."
     return finish(figure, id, title, alt, caption(everything), 440)
 
@@ -126,8 +126,8 @@ def _bars(figure: go.Figure, start: np.ndarray, steps: dict[str, np.ndarray], vi
     )  # fmt: skip
 
 
-def _finding(label: str, cells: Cells, steps: dict[str, np.ndarray]) -> str:
+def _finding(label: str, steps: dict[str, np.ndarray]) -> str:
     means = {name: 100 * float(np.mean(v)) for name, v in steps.items()}
     most = max(means, key=means.get)
-    rise = 100 * float(np.mean(cells[max(cells)] - cells[min(cells)]))
+    rise = sum(means.values())
     return f"of {rise:+.1f} points with {label} the {most} brings {means[most]:+.1f}"
