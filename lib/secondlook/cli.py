@@ -215,7 +215,7 @@ def _train(arguments) -> int:
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
     execution.device, execution.processes = execution.resolved_device(), arguments.processes
     told = _told(wanted, estimate(wanted, execution))
-    print(f"{_records(len(plans))} wanted, {len(wanted)} to train{told}", flush=True)
+    print(f"{_counted(len(plans))} wanted, {len(wanted)} to train{told}", flush=True)
     bar = Bar()
     execution.progress = bar
     try:
@@ -235,7 +235,7 @@ def _train(arguments) -> int:
     return 0
 
 
-def _records(count: int) -> str:
+def _counted(count: int) -> str:
     return f"{count} record{'s' * (count != 1)}"
 
 
@@ -245,7 +245,7 @@ def _told(wanted: list[Plan], minutes: float) -> str:
 
 def _print_made(records) -> None:
     diverged = [r for r in records if r.status == "diverged"]
-    print(f"{_records(len(records))} written" + (f", {len(diverged)} of them diverged" if diverged else ""))
+    print(f"{_counted(len(records))} written" + (f", {len(diverged)} of them diverged" if diverged else ""))
 
 
 class Bar:
