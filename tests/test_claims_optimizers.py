@@ -188,7 +188,7 @@ def test_what_the_log_settles_needs_no_record(base, without):
 
 
 def test_the_factorial_speaks_in_the_reason_of_o5_where_it_was_run(base, without):
-    assert "secondlook train optimizers --run factor_adam-1-False" in without["O5"].why
+    assert "factor_adam" not in without["O5"].why
     assert re.search(r"measured with Adam: \+[45]\.\d\d points, and \+1\d", base["O5"].why)
     assert base["O5"].seeds == list(range(8))
 

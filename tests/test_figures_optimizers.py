@@ -133,6 +133,12 @@ def test_one_seed_is_compared_by_mcnemar_where_predictions_are_kept():
     assert title(ranking(four(1))).endswith("one seed without predictions ranks nobody")
 
 
+def test_two_seeds_rank_nobody():
+    figure = ranking(four(2))
+    assert title(figure).endswith("2 seeds rank nobody")
+    assert not any(t.name == "p < 0.05 after Holm" for t in figure.data)
+
+
 def test_the_ranking_shows_every_published_value_of_a_label():
     two = [REPORT.published["adam_initial"], REPORT.published["baseline"]]
     figure = ranking(four(), published={"Adam": two, "nobody": REPORT.published["sgd_final"]})

@@ -72,6 +72,13 @@ def milestones(losses: Sequence[float], count: int = 2) -> list[int]:
     return sorted(int(i) + 2 for i in np.argsort(-later, kind="stable")[:count])
 
 
+def prominence(losses: Sequence[float], epoch: int, around: int = 20) -> float:
+    """The break after an epoch as a multiple of the largest change of pace, of either sign, in those `around` it."""
+    found, at = breaks(losses), epoch - 2
+    others = np.r_[found[max(0, at - around) : at - 1], found[at + 2 : at + 1 + around]]
+    return float(found[at] / np.abs(others).max())
+
+
 def roughness(losses: Sequence[float], first: int, last: int) -> float:
     """Standard deviation of the loss's change from epoch to epoch, over epochs `first` … `last`, less its own trend.
 
@@ -86,8 +93,12 @@ def roughness(losses: Sequence[float], first: int, last: int) -> float:
 
 
 def rougher(a: float, b: float, epochs: int) -> float:
-    """The two-sided p of two roughnesses over as many epochs being equal (F of the variances)."""
-    freedom = epochs - 4
+    """The two-sided p of two roughnesses over as many epochs being equal (F of the variances).
+
+    Neighbouring changes of independent noise share a loss and are correlated by −1/2, so three of them tell as much of
+    their variance as two independent ones would.
+    """
+    freedom = (epochs - 4) / 1.5
     ratio = (max(a, b) / min(a, b)) ** 2
     return float(min(1.0, 2.0 * stats.f.sf(ratio, freedom, freedom)))
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.evaluation.statistics import holm, mcnemar, paired_test
+from secondlook.evaluation.statistics import LEAST_SEEDS, holm, mcnemar, paired_test
 from secondlook.figures.marks import means, seeds
 from secondlook.figures.template import MEASURED, PUBLISHED, QUIET, finish, views
 from secondlook.figures.values import (
@@ -79,12 +79,15 @@ def _pairs(shared: dict[str, list[Record]], metric: str) -> list[tuple]:
     found = []
     for a, b in combinations(values, 2):
         there = np.isfinite(values[a]) & np.isfinite(values[b])
-        if there.sum() > 1:
+        if there.sum() >= LEAST_SEEDS:
             test = paired_test(values[a][there], values[b][there])
             found.append((a, b, test.mean, test.high - test.mean, test.p, f"paired t-test, {test.n} seeds"))
-        elif there.any():
+        elif there.sum() == 1:
             p = _mcnemar(shared[a][0], shared[b][0])
             found.append((a, b, float((values[a] - values[b])[there][0]), 0.0, p, "McNemar, one seed"))
+        elif there.any():
+            mean = float((values[a] - values[b])[there].mean())
+            found.append((a, b, mean, 0.0, np.nan, "two seeds, too few for a test"))
     tested = [k for k, row in enumerate(found) if np.isfinite(row[4])]
     for k, p in zip(tested, holm([found[k][4] for k in tested]) if tested else ()):
         found[k] = (*found[k][:4], float(p), found[k][5])
@@ -153,7 +156,8 @@ def _finding(found: dict, pairs: list[tuple], shared: dict) -> str:
     count = len(next(iter(shared.values())))
     tested = [row for row in pairs if np.isfinite(row[4])]
     if not tested:
-        return f"{title}; {'one seed without predictions' if count == 1 else 'no common seed'} ranks nobody"
+        why = {0: "no common seed ranks", 1: "one seed without predictions ranks"}.get(count, f"{count} seeds rank")
+        return f"{title}; {why} nobody"
     certain = sum(row[4] < ALPHA for row in tested)
     how = "on one test set, of one seed" if count == 1 else f"over {count} seeds"
     return f"{title}; pairs told apart {how}: {certain} of {len(tested)}"
