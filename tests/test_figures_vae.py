@@ -234,6 +234,21 @@ def test_the_roc_names_the_best_net_and_leaves_out_what_has_no_area():
     assert "bad has" in told
 
 
+def test_clusters_fitted_on_nine_ones_for_a_zero_split_the_ones():
+    rng, record = np.random.default_rng(3), vae()
+    labels = np.repeat([0, 1], 200)
+    z = rng.normal(size=(400, 8)) + 5 * labels[:, None] * np.eye(8)[0]
+    z[labels == 1, 1] += 4 * rng.choice([-1, 1], 200)
+    record.arrays |= {"labels": labels, "latents": z}
+    (seed, _, alike, uneven), *more = digit_tables.clusters_by_share([record, vae(1)]).rows
+    assert (seed, more) == (0, [])
+    assert float(alike.split()[0]) > 70 > 60 > float(uneven.split()[0])
+    record.arrays["latents"] = 50 * labels[:, None] + rng.normal(size=(400, 8))
+    assert digit_tables.clusters_by_share([record]).rows[0][2:] == ("100.0 %", "100.0 %")
+    with pytest.raises(ValueError, match="keeps its latents"):
+        digit_tables.clusters_by_share([vae(1)])
+
+
 def test_the_roc_names_all_nets_that_share_the_best_area():
     assert "good and too tell ones from zeros best" in title(
         digits.roc_edge({"good": cnn(wrong=0), "too": cnn(1, wrong=0), "bad": cnn(1, wrong=20)})

@@ -73,6 +73,30 @@ def costs(report: Report, rows: Mapping[str, tuple[str, int, list[Record], str]]
     return Table(heads, tuple(told), heading)
 
 
+def clusters_by_share(records: list[Record], ones: int = 9) -> Table:
+    """k-means on the latents that a record keeps, fitted on all of them and on `ones` ones for each zero.
+
+    Two clusters without labels, turned so that most of the latents they were fitted on agree; the accuracy is that of
+    all latents either way. Raises ValueError where no record keeps latents.
+    """
+    from sklearn.cluster import KMeans
+
+    if not (kept := [r for r in records if "latents" in r.arrays]):
+        raise ValueError("no record keeps its latents; its run needs keep = 'evidence'")
+    told = []
+    for record in kept:
+        z, labels = np.asarray(record.arrays["latents"], float), np.asarray(record.arrays["labels"], int)
+        of = [np.flatnonzero(labels == c) for c in (0, 1)]
+        reached = []
+        for chosen in (np.arange(len(z)), np.r_[of[0][: len(of[1]) // ones], of[1]]):
+            found = KMeans(2, random_state=42, n_init="auto").fit(z[chosen])
+            turned = np.mean(found.labels_ == labels[chosen]) < 0.5
+            reached.append(percent(np.mean((found.predict(z) != labels) == turned)))
+        told.append((record.recipe.seed, record.recipe.profile, *reached))
+    heads = ("seed", "profile", "fitted on all", f"fitted on {ones} ones for a zero")
+    return Table(heads, tuple(told), "k-means on one and the same latent of clean test digits")
+
+
 def pixel_baseline(images, classes: tuple[int, int] = (0, 1)) -> Table | Notice:
     """Logistic regression on the pixels of two digits, fitted here: its errors of the official test images.
 
