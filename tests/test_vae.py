@@ -295,6 +295,8 @@ def test_clusters_are_named_by_one_image_of_each_class():
     labels = np.repeat([0, 1, 2], 4)
     first = np.zeros((1, 3))
     assert heads.one_label_accuracy(((labels + 1) % 3, labels), ((labels + 1) % 3, labels), first) == 1.0
+    gone = labels[labels != 1]
+    assert heads.one_label_accuracy((gone, gone), (labels, labels), first) == 1.0
     misled = labels.copy()
     misled[[0, 4]] = 1, 0  # the images that name the clusters of classes 0 and 1 lie in each other's
     assert heads.one_label_accuracy((misled, labels), (labels, labels), first) == pytest.approx(4 / 12)

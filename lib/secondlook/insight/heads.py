@@ -130,7 +130,7 @@ def one_label_accuracy(train: tuple, test: tuple, shares: np.ndarray) -> float:
 
     train and test are (clusters, labels), each (n,) of whole numbers below the number of classes. `shares` in [0, 1),
     (choices, classes), tell how far down its class each labelled image stands. Clusters and classes are paired so that
-    most of the labelled images agree.
+    most of the labelled images agree; a class without images in train names none.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -141,7 +141,7 @@ def one_label_accuracy(train: tuple, test: tuple, shares: np.ndarray) -> float:
     right = []
     for choice in shares:
         agree = np.zeros((classes, classes))
-        for c, share in enumerate(choice):
+        for c, share in ((c, share) for c, share in enumerate(choice) if len(own[c])):
             agree[c, clusters[own[c][int(share * len(own[c]))]]] += 1
         right.append(held[linear_sum_assignment(-agree)].sum() / held.sum())
     return float(np.mean(right))
