@@ -164,7 +164,7 @@ def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
                            marker={"size": 5, "color": CLASS_COLOURS[k % 10]},
                            hovertemplate=f"{label}: %{{y:.2%}} of the ones,"
                            " %{customdata:.2%} of the zeros<extra></extra>")  # fmt: skip
-    figure.update_xaxes(title="zeros called ones (logarithmic; at the left edge none)", type="log",
+    figure.update_xaxes(title="zeros called ones (logarithmic)", type="log",
                         tickvals=[0.001, 0.01, 0.1, 1], tickformat=".1~%")  # fmt: skip
     figure.update_yaxes(title="ones called ones", tickformat=".1~%")
     title = f"ROC curves of {joined(groups)}"
@@ -176,4 +176,4 @@ def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
         title = f"{joined(leaders)} {verb} ones from zeros best, with an AUC of {best}"
         title += f"; {joined(last)} {'have' if len(last) > 1 else 'has'} {worst}" if worst != best else ""
     alt = f"ROC curves on a logarithmic axis. {title}."
-    return finish(figure, id, title, alt, caption(records), 440)
+    return finish(figure, id, title, alt, caption(records, "the left edge is no zero at all"), 440)
