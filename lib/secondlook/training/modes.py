@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from secondlook.recipe import Classifier
+from secondlook.training import native
 
 GRAPH_PARAMETERS = 5_000_000  # nets up to this size wait for launches, not for arithmetic
 PROBED = range(5, 15)  # the steps whose host synchronisations are counted
@@ -29,6 +30,7 @@ class Mode:
     fused: bool = False
     compile: bool = False
     graph: bool = False
+    native: bool = False  # gradients by machine code of our own
 
     @property
     def is_cuda(self) -> bool:
@@ -75,21 +77,24 @@ class Mode:
 
     def words(self) -> dict:
         """For the provenance and for a checkpoint's circumstances."""
-        told = {"channels_last": self.channels_last, "fused": self.fused, "compile": self.compile, "graph": self.graph}
+        names = ("channels_last", "fused", "compile", "graph", "native")
+        told = {name: getattr(self, name) for name in names}
         return {"precision": self.precision, **{name: True for name, on in told.items() if on}}
 
 
 def choose(net: nn.Module, settings: Classifier, device: str, world: int = 1) -> Mode:
-    """The fastest mode that is known to be right for `net` on `device`; a function of its arguments only.
+    """The fastest mode that is known to be right for `net` on `device`; a function of its arguments and the machine.
 
     A graph holds the whole step, so it is for one process and a rate that changes once an epoch at most. On a CPU
-    channels last was never slower, and up to a quarter faster; members side by side have no such format.
+    channels last was never slower, and up to a quarter faster; members side by side have no such format, and machine
+    code of our own takes images as they lie.
     """
     members = getattr(net, "members", ())
     small = sum(p.numel() for p in net.parameters()) <= GRAPH_PARAMETERS * math.prod(members)
     mode = Mode(device, settings.precision, fused=True, channels_last=not members)
     if not mode.is_cuda:
-        return mode
+        by_itself = world == 1 and native.fits(net, settings) and native.compiled() is not None
+        return replace(mode, native=True, channels_last=False) if by_itself else mode
     graph = small and world == 1 and settings.schedule.get("name") != "one_cycle"
     return replace(mode, channels_last=not small and settings.precision in ("bf16", "tf32"), graph=graph)
 

@@ -1,0 +1,197 @@
+"""LeNet's step as machine code against torch's own, and when it is taken."""
+
+import copy
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from secondlook import models
+from secondlook.data import standins
+from secondlook.data.loader import DeviceLoader
+from secondlook.recipe import Classifier
+from secondlook.training import native
+from secondlook.training.distributed import ALONE
+from secondlook.training.loop import Training, train
+from secondlook.training.modes import Mode, choose
+
+SGD = {"name": "sgd", "learning_rate": 0.05}
+NATIVE, PLAIN = Mode(native=True), Mode()
+
+needs_compiler = pytest.mark.skipif(native.compiled() is None, reason="no C compiler on this machine")
+
+
+@pytest.fixture(scope="module")
+def images():
+    return standins.draw("cifar10", train=90, test=60)
+
+
+def lenet(classes=10, seed=1, dtype=torch.float32):
+    torch.manual_seed(seed)
+    return models.build("lenet", num_classes=classes).to(dtype)
+
+
+def loader(images, size=16, dtype=torch.float32, **more):
+    return DeviceLoader(images.x_train, images.y_train, batch_size=size, seed=3, mean=0.5, std=0.5, dtype=dtype, **more)
+
+
+def settings(**changes):
+    return Classifier(**{"optimizer": SGD, "epochs": 1, "batch_size": 16, **changes})
+
+
+class OneBatch:
+    """A loader whose only batch is given."""
+
+    steps_per_epoch = 1
+
+    def __init__(self, x, y):
+        self.x, self.y, self.batch_size = x, y, len(y)
+
+    def take(self, rows):
+        return self.x[rows], self.y[rows]
+
+
+def gradients(net, x, y):
+    """What a step with rate 1 takes off the weights, and what it counts."""
+    net = copy.deepcopy(net)
+    before = [p.detach().clone() for p in net.parameters()]
+    run = Training(net, settings(optimizer={"name": "sgd", "learning_rate": 1.0}), OneBatch(x, y), NATIVE, ALONE)
+    native.step(run)(torch.arange(len(y)), 1.0)
+    return [b - p.detach() for b, p in zip(before, net.parameters())], run
+
+
+def autograd(net, x, y):
+    net = copy.deepcopy(net).double()
+    logits = net(x.double())
+    loss = F.cross_entropy(logits, y)
+    return torch.autograd.grad(loss, list(net.parameters())), loss.item(), (logits.argmax(1) == y).sum().item()
+
+
+@needs_compiler
+@hypothesis_settings(max_examples=25, deadline=None)
+@given(
+    batch=st.integers(1, 13), classes=st.integers(2, 130), seed=st.integers(0, 9), scale=st.sampled_from([0.1, 1, 30])
+)
+def test_gradients_loss_and_right_answers_are_those_of_autograd(batch, classes, seed, scale):
+    net = lenet(classes, seed)
+    x, y = scale * torch.randn(batch, 3, 32, 32), torch.randint(0, classes, (batch,))
+    found, run = gradients(net, x, y)
+    expected, loss, right = autograd(net, x, y)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=3e-6 * max(1.0, b.abs().max().item()))
+    norms = [g.norm().item() for g in expected]
+    assert run.sums.tolist() == pytest.approx([loss * batch, right, math.hypot(*norms), sum(norms)], rel=1e-4)
+    assert run.finite.item() == 1
+
+
+@needs_compiler
+def test_of_equal_pixels_the_first_wins_its_pool_as_in_torch():
+    net, x, y = lenet(), torch.zeros(4, 3, 32, 32), torch.arange(4)
+    x[:, :, ::4, ::4] = 1.0  # whole pools of equal values between the dots
+    found, _ = gradients(net, x, y)
+    for a, b in zip(found, autograd(net, x, y)[0], strict=True):
+        torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-6)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "sgd", "learning_rate": 0.02, "weight_decay": 0.01},
+        {"name": "sgd", "learning_rate": 0.02, "momentum": 0.9, "weight_decay": 0.01},
+        {"name": "sgd", "learning_rate": 0.02, "momentum": 0.9, "nesterov": True},
+        {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 0.05},
+        {"name": "adamw", "learning_rate": 1e-3, "betas": [0.8, 0.99], "eps": 1e-4},
+    ],
+    ids=lambda table: "-".join(map(str, table.values())),
+)
+def test_three_epochs_are_those_of_the_plain_loop_in_float64(images, optimizer):
+    words = settings(optimizer=optimizer, epochs=3, schedule={"name": "multi_step", "milestones": [1]}, log_every=2)
+    run = train(lenet(), loader(images, augment={"flip": True}), words, 0, mode=NATIVE)
+    double = {"mode": Mode(precision="float64")}
+    other = train(
+        lenet(dtype=torch.float64),
+        loader(images, dtype=torch.float64, augment={"flip": True}),
+        words,
+        0,
+        **double,
+    )
+    for p, q in zip(run.net.parameters(), other.net.parameters(), strict=True):
+        torch.testing.assert_close(p.double(), q, rtol=1e-3, atol=1e-5)
+    for name in ("train_loss", "step_loss", "gradient_norm", "gradient_norm_sum"):
+        assert run.history[name] == pytest.approx(other.history[name], rel=1e-4), name
+    assert run.history["train_accuracy"] == other.history["train_accuracy"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_what_it_remembers_is_what_torch_remembers(images, name):
+    table = {"name": name, "learning_rate": 1e-3, **({"momentum": 0.9} if name == "sgd" else {})}
+    half = train(lenet(), loader(images), settings(optimizer=table, epochs=2), 0, mode=NATIVE)
+    finished = []
+    for mode in (NATIVE, PLAIN):  # goes on, either way
+        run = Training(lenet(), settings(optimizer=table, epochs=4), loader(images), mode, ALONE)
+        run.restore(copy.deepcopy(half.state()))
+        step = native.step(run) if mode.native else None
+        run.loader.begin(2)
+        for k in range(run.loader.steps_per_epoch):
+            x, y = run.loader.take(run.loader.rows(k))
+            if step:
+                step(run.loader.rows(k), 1.0)
+            else:
+                run.optimizer.zero_grad()
+                run.criterion(run.net(x), y).backward()
+                run.optimizer.step()
+        finished.append(run)
+    for p, q in zip(*(run.net.parameters() for run in finished), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+@needs_compiler
+def test_it_diverges_where_the_plain_loop_does(images):
+    words = settings(optimizer={"name": "sgd", "learning_rate": 1e4}, epochs=2)
+    run, other = (train(lenet(), loader(images), words, 0, mode=mode) for mode in (NATIVE, PLAIN))
+    assert run.status == other.status == "diverged"
+    assert run.diverged == other.diverged
+
+
+@needs_compiler
+def test_it_is_chosen_for_the_net_and_the_settings_it_computes_and_no_others():
+    assert choose(lenet(100), settings(), "cpu").native
+    assert choose(lenet(100), settings(optimizer={"name": "adamw", "learning_rate": 1e-3}), "cpu").native
+    others = {
+        "label_smoothing": 0.1, "loss": "hinge", "clip_norm": 1.0, "precision": "bf16",
+        "optimizer": {"name": "adam", "learning_rate": 1e-3},
+    }  # fmt: skip
+    for key, value in others.items():
+        assert not choose(lenet(100), replace(settings(), **{key: value}), "cpu").native, key
+    assert not choose(lenet(100), settings(optimizer={**SGD, "momentum": 0.9, "dampening": 0.5}), "cpu").native
+    assert not choose(lenet(100), settings(), "cpu", world=2).native
+    assert not choose(models.build("lenet", width=0.5), settings(), "cpu").native
+    assert not choose(models.build("lenet", in_channels=1), settings(), "cpu").native
+    assert not choose(lenet(2000), settings(), "cpu").native
+    frozen = lenet(100)
+    frozen.conv1.weight.requires_grad_(False)
+    assert not choose(frozen, settings(), "cpu").native
+
+
+def test_without_a_compiler_a_step_is_executed_as_any_other(tmp_path):
+    script = (
+        "from secondlook import models\n"
+        "from secondlook.recipe import Classifier\n"
+        "from secondlook.training.modes import choose\n"
+        "words = Classifier(optimizer={'name': 'sgd', 'learning_rate': 0.1})\n"
+        "print(choose(models.build('lenet'), words, 'cpu').native)"
+    )
+    environment = {**os.environ, "CC": "no-such-compiler", "XDG_CACHE_HOME": str(tmp_path)}
+    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"
+    assert not list(tmp_path.rglob("*.so"))
