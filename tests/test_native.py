@@ -50,7 +50,7 @@ def settings(**changes):
 class OneBatch:
     """A loader whose only batch is given."""
 
-    steps_per_epoch = 1
+    steps_per_epoch, levels = 1, None
 
     def __init__(self, x, y):
         self.x, self.y, self.batch_size = x, y, len(y)
@@ -113,13 +113,14 @@ def test_of_equal_pixels_the_first_wins_its_pool_as_in_torch():
     ],
     ids=lambda table: "-".join(map(str, table.values())),
 )
-def test_three_epochs_are_those_of_the_plain_loop_in_float64(images, optimizer):
+@pytest.mark.parametrize("augment", [{}, {"flip": True}], ids=["as stored", "flipped"])
+def test_three_epochs_are_those_of_the_plain_loop_in_float64(images, optimizer, augment):
     words = settings(optimizer=optimizer, epochs=3, schedule={"name": "multi_step", "milestones": [1]}, log_every=2)
-    run = train(lenet(), loader(images, augment={"flip": True}), words, 0, mode=NATIVE)
+    run = train(lenet(), loader(images, augment=augment), words, 0, mode=NATIVE)
     double = {"mode": Mode(precision="float64")}
     other = train(
         lenet(dtype=torch.float64),
-        loader(images, dtype=torch.float64, augment={"flip": True}),
+        loader(images, dtype=torch.float64, augment=augment),
         words,
         0,
         **double,

@@ -130,6 +130,15 @@ class DeviceLoader:
             raise RuntimeError("no epoch has begun; call begin(epoch) before take(rows)")
         return self._images(rows, self._drawn), self.y[rows]
 
+    @property
+    def levels(self) -> Tensor | None:
+        """What each of a stored pixel's 256 levels becomes, (C, 256), where images are only normalised; or None."""
+        plain = all(augment == A.Augment() for augment, _ in self._stages.values())
+        if not plain or self.x.dtype != torch.uint8 or self.size != self.stored_size:
+            return None
+        ramp = torch.arange(256, device=self.device).to(torch.uint8).expand(self.x.shape[1], 1, 256)
+        return T.normalise(A.unit(ramp[None]), self.mean, self.std)[0, :, 0].to(self.dtype).contiguous()
+
     def evaluation_batches(self, batch_size: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in the order they came, not augmented, with the same noise each time; not divided by rank."""
         self._fixed = self._fixed or {stage: self._draw(stage, EVALUATION) for stage in ("before", "after")}

@@ -130,19 +130,26 @@ static void back2(Image *image, const float (*kernels)[C1][K][8], float (*sums)[
 
 static void back1(Image *image, float (*sums)[C0][K][8], float *bias) {
     for (int o = 0; o < C1; o++) {
+        int count = 0, places[P1 * P1];
+        float gradients[P1 * P1], sum = 0.0f;
+        for (int py = 0; py < P1; py++)
+            for (int px = 0; px < P1; px++) { /* no branch: half of the pools are shut, and none can tell which */
+                int won = image->won1[o][py][px];
+                places[count] = (2 * py + (won >> 1)) * ROW0 + 2 * px + (won & 1);
+                gradients[count] = image->back1[o][py][px];
+                count += won >= 0;
+            }
         v8 rows[C0 * K];
         for (int r = 0; r < C0 * K; r++) rows[r] = AT(v8, sums[o][r / K][r % K]);
-        for (int py = 0; py < P1; py++)
-            for (int px = 0; px < P1; px++) {
-                int won = image->won1[o][py][px];
-                if (won < 0) continue;
-                float d = image->back1[o][py][px];
-                int y = 2 * py + (won >> 1), x = 2 * px + (won & 1);
-                bias[o] += d;
+        for (int k = 0; k < count; k++) {
+            const float *pixel = image->input[0][0] + places[k];
+            sum += gradients[k];
 #pragma GCC unroll 15
-                for (int r = 0; r < C0 * K; r++) rows[r] += d * AT(v8, image->input[r / K][y + r % K] + x);
-            }
+            for (int r = 0; r < C0 * K; r++)
+                rows[r] += gradients[k] * AT(v8, pixel + (r / K * SIDE + r % K) * ROW0);
+        }
         for (int r = 0; r < C0 * K; r++) AT(v8, sums[o][r / K][r % K]) = rows[r];
+        bias[o] += sum;
     }
 }
 
@@ -233,10 +240,29 @@ INLINE void dense_layers(int n, int classes, float *const *w, float *const *g, c
     back_dense(n, FLAT, D1, w[4], g[4], g[5], AREA(flat), AREA(back_flat), AREA(back_hidden1), begin);
 }
 
-/* Gradients `g` of the mean loss over `batch` images x (batch, 3, 32, 32) with labels y, at the weights w, ten of each
-   in the net's order. Returns the mean loss. */
-static double gradients(int batch, int classes, const float *x, const int64_t *y, float *const *w, float *const *g,
-                        int *right) {
+/* Where the images of a step come from: row by row, stored pixels and what each level of a channel becomes, or, with
+   `stored` NULL, the step's own images x (batch, 3, 32, 32). Labels are of all rows. */
+typedef struct {
+    const uint8_t *stored;
+    const float *levels, *x;
+    const int64_t *labels, *rows;
+} Batch;
+
+static void take(Image *image, const Batch *from, int k) {
+    size_t at = (size_t)(from->stored ? from->rows[k] : k) * C0 * SIDE * SIDE;
+    for (int r = 0; r < C0 * SIDE; r++, at += SIDE) {
+        float *row = image->input[r / SIDE][r % SIDE];
+        const float *levels = from->levels + r / SIDE * 256;
+        if (!from->stored)
+            memcpy(row, from->x + at, SIDE * sizeof(float));
+        else
+            for (int i = 0; i < SIDE; i++) row[i] = levels[from->stored[at + i]];
+    }
+}
+
+/* Gradients `g` of the mean loss over `batch` images at the weights w, ten of each in the net's order. Returns the mean
+   loss. */
+static double gradients(int batch, int classes, const Batch *from, float *const *w, float *const *g, int *right) {
     float taps[C1 * K * K * C2], kernels[C2][C1][K][8] = {0};
     float sums1[C1][C0][K][8] = {0}, sums2[C2][C1][K][8] = {0}, bias1[C1] = {0}, bias2[C2] = {0};
     for (int o = 0; o < C2; o++)
@@ -246,18 +272,18 @@ static double gradients(int batch, int classes, const float *x, const int64_t *y
         }
     double loss = 0;
     for (int first = 0, n; first < batch; first += n) {
+        int64_t labels[BLOCK];
         n = batch - first >= BLOCK ? BLOCK : 1;
         for (int k = 0; k < n; k++) {
-            const float *pixels = x + (size_t)(first + k) * C0 * SIDE * SIDE;
-            for (int r = 0; r < C0 * SIDE; r++)
-                memcpy(images[k].input[r / SIDE][r % SIDE], pixels + r * SIDE, SIDE * sizeof(float));
+            take(&images[k], from, first + k);
+            labels[k] = from->labels[from->rows[first + k]];
             convolve1(&images[k], w[0], w[1]);
             convolve2(&images[k], taps, w[3]);
         }
         if (n == BLOCK)
-            dense_layers(BLOCK, classes, w, g, y + first, 1.0f / batch, first == 0, &loss, right);
+            dense_layers(BLOCK, classes, w, g, labels, 1.0f / batch, first == 0, &loss, right);
         else
-            dense_layers(1, classes, w, g, y + first, 1.0f / batch, first == 0, &loss, right);
+            dense_layers(1, classes, w, g, labels, 1.0f / batch, first == 0, &loss, right);
         for (int k = 0; k < n; k++) {
             back2(&images[k], kernels, sums2, bias2);
             back1(&images[k], sums1, bias1);
@@ -298,11 +324,11 @@ static void sgd(int n, float *restrict w, const float *restrict g, float *restri
 static void adamw(int n, float *restrict w, const float *restrict g, float *restrict m, float *restrict v, float step,
                   const double *how) {
     float kept = 1 - how[0] * how[1], beta1 = how[2], new1 = 1 - how[2], beta2 = how[3], new2 = 1 - how[3];
-    float rate = how[0] / (1 - pow(how[2], step)), root = sqrt(1 - pow(how[3], step)), eps = how[4];
+    float rate = how[0] / (1 - pow(how[2], step)), scale = 1 / sqrt(1 - pow(how[3], step)), eps = how[4];
     for (int i = 0; i < n; i++) {
         m[i] = beta1 * m[i] + new1 * g[i];
         v[i] = beta2 * v[i] + new2 * g[i] * g[i];
-        w[i] = kept * w[i] - rate * m[i] / (sqrtf(v[i]) / root + eps);
+        w[i] = kept * w[i] - rate * m[i] / (sqrtf(v[i]) * scale + eps);
     }
 }
 
@@ -310,12 +336,13 @@ static void adamw(int n, float *restrict w, const float *restrict g, float *rest
    rate, weight decay and, for SGD (`second` is NULL), momentum and whether Nesterov's, for AdamW, both betas and eps.
    Adds loss, right answers, the gradient's norm and the sum of its tensors' norms to `sums`, and to `finite` 1 while
    these are finite. */
-void lenet_step(int batch, int classes, const float *x, const int64_t *y, float *const *w, float *const *g,
-                float *const *first, float *const *second, float *const *steps, const double *how, double *sums,
-                int64_t *finite) {
+void lenet_step(int batch, int classes, const uint8_t *stored, const float *levels, const float *x,
+                const int64_t *labels, const int64_t *rows, float *const *w, float *const *g, float *const *first,
+                float *const *second, float *const *steps, const double *how, double *sums, int64_t *finite) {
     const int sizes[] = {C1 * C0 * K * K, C1, C2 * C1 * K * K, C2, D1 * FLAT, D1, D2 * D1, D2, classes * D2, classes};
     int right = 0;
-    double loss = gradients(batch, classes, x, y, w, g, &right), squares = 0, norms = 0;
+    Batch from = {stored, levels, x, labels, rows};
+    double loss = gradients(batch, classes, &from, w, g, &right), squares = 0, norms = 0;
     for (int t = 0; t < 10; t++) {
         double own = norm(g[t], sizes[t]);
         squares += own * own;

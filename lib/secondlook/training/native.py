@@ -43,27 +43,25 @@ def step(run):
 
     It works on the weights, the sums and what the optimiser remembers where they lie now, so make it after a restore.
     """
-    group, (name, classes) = (
-        run.optimizer.param_groups[0],
-        (run.settings.optimizer["name"], run.net.output.out_features),
-    )
+    group, loader, name = run.optimizer.param_groups[0], run.loader, run.settings.optimizer["name"]
     weights = [p.data for p in run.net.parameters()]
     gradients = [torch.zeros_like(w) for w in weights]
     remembered = {key: _remembered(run, key) for key in REMEMBERED[name] if name == "adamw" or group["momentum"]}
     first, second, steps = ([_pointers(t) for t in remembered.values()] + [None] * 3)[:3]
-    lists = _pointers(weights), _pointers(gradients), first, second, steps
-    sums, finite = ctypes.c_void_p(run.sums.data_ptr()), ctypes.c_void_p(run.finite.data_ptr())
-    function = compiled().lenet_step
     rest = [*group["betas"], group["eps"]] if name == "adamw" else [group["momentum"], group["nesterov"]]
+    levels = loader.levels
+    stored = (_pointer(loader.x), _pointer(levels)) if levels is not None else (None, None)
+    lists = _pointers(weights), _pointers(gradients), first, second, steps
+    labels, sums, finite = map(_pointer, (loader.y, run.sums, run.finite))
+    function, classes = compiled().lenet_step, run.net.output.out_features
 
     def step(rows: Tensor, share: float) -> None:
-        x, y = run.loader.take(rows)
+        x = None if levels is not None else loader.take(rows)[0].contiguous()
+        images = *stored, None if x is None else _pointer(x), labels, _pointer(rows)
         how = (ctypes.c_double * 5)(group["lr"], group["weight_decay"], *rest)
-        x = x.contiguous()
-        images = ctypes.c_void_p(x.data_ptr()), ctypes.c_void_p(y.data_ptr())
-        function(len(x), classes, *images, *lists, how, sums, finite)
+        function(len(rows), classes, *images, *lists, how, sums, finite)
 
-    step.holds = weights, gradients, remembered  # as long as it is used
+    step.holds = weights, gradients, remembered, levels  # as long as it is used
     return step
 
 
@@ -96,6 +94,10 @@ def _remembered(run, key: str) -> list[Tensor]:
         if state.get(key) is None:
             state[key] = torch.zeros(()) if key == "step" else torch.zeros_like(p)
     return [state[key] for state in states]
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
 
 
 def _pointers(tensors: list[Tensor]):
