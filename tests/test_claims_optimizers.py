@@ -207,7 +207,7 @@ def test_a_word_without_a_measure_names_the_measures_that_disagree(base):
 
 def test_controlled_conditions_are_read_off_the_recipes(base, tmp_path):
     assert base["O20"].measured == [0, 0]
-    assert "between the columns: model.stage, schedule.name, penalty.l2_dense, epochs" in base["O20"].why
+    assert "between the columns: model.stage, schedule.name, penalty.l2_dense, epochs, optimizer" in base["O20"].why
     longer = 'says = "RMSprop, three convolutions, 10 epochs"\n'
     root = project(tmp_path, [(longer, longer + '"data.validation" = 0.1\nbatch_size = 64\n')])
     found = verdicts(Records(root / "records"), root)["O20"]

@@ -202,11 +202,11 @@ def _all_differing(pairs: list[tuple]) -> list[str]:
 
 
 def differing(a, b) -> list[str]:
-    """Names of the settings in which two recipes differ; of tables, of the entries that do."""
+    """Names of the settings in which two recipes differ; of tables, of the entries that do. Our precision is none."""
     a, b = asdict(a), asdict(b)
     names = []
     for name in a:
-        if a[name] != b[name]:
+        if name != "precision" and a[name] != b[name]:
             both = isinstance(a[name], dict) and isinstance(b[name], dict)
             keys = {**a[name], **b[name]} if both else {}
             own = [key for key in keys if a[name].get(key) != b[name].get(key)]
