@@ -213,15 +213,17 @@ class Sides:
         """More of our side: time of a step, share of the matrix rate, the loader's part of a step, memory."""
         settings, side_by_side = self.task.recipe.settings, self.members if self.cuda else 1
         step = settings.batch_size * self.members / images_per_second
-        loader = self.task.loader("train", self.task.mode(self._build()[0]), settings)
+        mode = self.task.mode(self._build()[0])
+        loader = self.task.loader("train", mode, settings)
         loader.begin(0)
         rows = loader.rows(0)
-        loading = min(times(lambda: [loader.take(rows) for _ in range(10)], self.device)) / 10
         told = {
             "step_us": round(step * 1e6, 1),
             "share_of_matrix_rate": round(images_per_second * 6 * macs / rate, 4),
-            "loader_share": round(side_by_side * loading / step, 4),
         }
+        if not mode.native:  # which reads the stored pixels within the step
+            loading = min(times(lambda: [loader.take(rows) for _ in range(10)], self.device)) / 10
+            told["loader_share"] = round(side_by_side * loading / step, 4)
         return told | ({"peak_memory_gb": round(self.peak / 1e9, 2)} if self.cuda else {})
 
     def _task(self, recipe: Recipe) -> Task:
