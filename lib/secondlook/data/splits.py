@@ -42,12 +42,13 @@ class Duplicates:
     both: tuple[tuple[int, int], ...]
 
 
+@lru_cache(maxsize=4)
 def split(images: Images, data: Data, split_seed: int) -> Split:
     """The division of `images` that `data` asks for: classes, then limits, then validation, then imbalance.
 
     Every choice is stratified: a class's share is its share of what is divided, as far as copies allow; totals are
     exact while there are images without a copy. The limits are of training with validation, and of test; one above
-    what there is keeps everything.
+    what there is keeps everything. The last few divisions are remembered, so nobody may write into one.
     Raises DataError for an unknown class or a validation set that leaves nothing to train on.
     """
     classes = _classes(images, data)

@@ -48,10 +48,9 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     has that field, on a CPU. Raises RecipeError for a recipe that cannot be, Stopped when asked to stop.
     """
     together = team(execution.resolved_device())
-    tasks = [Task(group[0], execution, together)]
+    if len(group) > 1 and Task(group[0], execution, together).grouped():
+        return _side_by_side([Task(r, execution, together) for r in group])
     processes = min(execution.processes, len(group))
-    if len(group) > 1 and tasks[0].grouped():
-        return _side_by_side([*tasks, *(Task(r, execution, together) for r in group[1:])])
     if processes > 1 and together.device == "cpu":
         in_processes(_produce_all, [(group[k::processes], execution) for k in range(processes)], execution.progress)
         store = Records(execution.records_dir, execution.runs_dir)
