@@ -297,6 +297,16 @@ def test_rows_are_not_taken_before_an_epoch_begins():
         loader().take(torch.tensor([0]))
 
 
+def test_levels_are_what_a_batch_makes_of_stored_pixels_and_are_told_only_where_nothing_else_is_done():
+    source = loader(mean=[0.4, 0.5, 0.6], std=[0.2, 0.25, 0.3])
+    source.begin(1)
+    rows = source.rows(2)
+    channel = torch.arange(3)[None, :, None, None]
+    assert torch.equal(source.levels[channel, source.x[rows].long()], source.take(rows)[0])
+    for changed in ({"augment": {"flip": True}}, {"noise": "as_coded"}, {"image_size": 16}):
+        assert loader(**changed).levels is None
+
+
 def test_a_new_epoch_is_written_where_a_captured_graph_reads_it():
     source = loader(augment=EVERYTHING, noise="as_coded")
     source.begin(0)
