@@ -35,6 +35,11 @@ keep = "predictions"
 says = "a LeNet"
 variants = ["further"]
 model = { name = "lenet" }
+[run.long]
+says = "a LeNet that trains for some seconds"
+variants = ["further"]
+model = { name = "lenet" }
+epochs = 150
 [run.keras]
 says = "a net with dropout and batch normalisation"
 variants = ["further"]
@@ -73,7 +78,7 @@ class Command:
 
     def start(self) -> subprocess.Popen:
         folders = [f"--{name}-dir={self.folder}" for name in ("records", "runs", "data")]
-        words = ["train", "test", "--run", "lenet", "--profile", "smoke", "--device", "cpu", *folders]
+        words = ["train", "test", "--run", "long", "--profile", "smoke", "--device", "cpu", *folders]
         return subprocess.Popen(
             [sys.executable, "-c", self.code, *words], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=ROOT,
@@ -129,7 +134,7 @@ def test_sigterm_saves_and_exits_143_and_the_same_command_goes_on(tmp_path):
     child = command.start()
     told = child.communicate()
     assert child.returncode == 0, told
-    assert command.outcome() == outcome(produce("lenet", tmp_path / "straight"))
+    assert command.outcome() == outcome(produce("long", tmp_path / "straight"))
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_command_with_a_clear_error(tmp_path, monkeypatch, capsys):

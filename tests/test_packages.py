@@ -1,0 +1,42 @@
+"""The packages that are pinned by name are there because something shipped uses them."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+IMPORTED = {
+    "torch": "torch", "torchvision": "torchvision", "papermill": "papermill", "plotly": "plotly",
+    "grad-cam": "pytorch_grad_cam", "umap-learn": "umap", "scikit-learn": "sklearn",
+}  # fmt: skip
+RUN = {"jupyter-book": "$(BIN)/jupyter-book build", "nbval": "--nbval-lax"}  # by the Makefile
+
+
+def imports(path: Path) -> set[str]:
+    """The top packages that a module imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module)
+    return {name.split(".")[0] for name in found}
+
+
+@pytest.mark.parametrize("package", IMPORTED)
+def test_a_pinned_package_is_imported_by_the_library(package):
+    users = [path for path in (ROOT / "lib").rglob("*.py") if IMPORTED[package] in imports(path)]
+    assert users, f"nothing in lib/ imports {IMPORTED[package]}"
+
+
+@pytest.mark.parametrize("package", RUN)
+def test_a_pinned_tool_is_run_by_the_makefile(package):
+    assert RUN[package] in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("package", [*IMPORTED, *RUN])
+def test_it_is_pinned_and_hashed(package):
+    pins = (ROOT / "requirements.txt").read_text()
+    assert re.search(rf"^{package}==\S+ \\\n    --hash=sha256:[0-9a-f]{{64}}", pins, re.MULTILINE)
