@@ -136,6 +136,18 @@ def test_a_run_of_the_same_settings_is_excluded_in_one_case_of_twenty_at_most():
         assert np.mean(cases) < 0.07
 
 
+def test_candidates_are_told_by_their_weight_decay_where_it_differs():
+    def run(name, seed, off):
+        recipe = replace(REPORT.recipes(name, "as_coded")[0], seed=seed)
+        return Record(recipe, "finished", {}, {"train_loss": log["AdamW"][:40] + off + 0.01 * seed})
+
+    log = {"AdamW": log_losses()["adamw"]}
+    runs = [run(name, k, off) for name, off in (("lenet-adamw", 0.0), ("whole_adamw_text", 0.5)) for k in range(3)]
+    rows = identification_table({"AdamW": runs}, log, "train_loss", shortest=True).rows
+    assert [row[0] for row in rows] == ["AdamW 1e-3, decay 0.01", "AdamW 1e-3, decay 5e-4"]
+    assert [row[-1] for row in rows] == ["not excluded", "excluded"]
+
+
 def test_a_distant_candidate_is_excluded_and_a_single_run_says_nothing():
     runs = candidates()
     found = candidate_misfits(runs, LOG)

@@ -44,11 +44,12 @@ def by_run(records: Sequence[Record]) -> dict[str, list[Record]]:
     return found
 
 
-def settings_of(record: Record) -> str:
-    """A candidate's settings in words: 0.001, momentum 0.9, augmented."""
+def settings_of(record: Record, decay: bool = False) -> str:
+    """A candidate's settings in words: 0.001, momentum 0.9, augmented; with its weight decay where that is asked."""
     s = record.recipe.settings
     momentum = s.optimizer.get("momentum", 0.0)
     parts = [short(s.optimizer["learning_rate"]), f"momentum {momentum:g}" if momentum else ""]
+    parts.append(f"decay {short(s.optimizer.get('weight_decay', 0.0))}" if decay else "")
     return ", ".join(filter(None, [*parts, "augmented" if s.augment else ""]))
 
 
@@ -95,8 +96,9 @@ def identification_table(groups: Candidates, logs: Logs, curve: str = "step_loss
     groups, rows = {optimizer: comparable(records, curve) for optimizer, records in groups.items()}, []
     for optimizer, records in groups.items():
         own = by_run(records)
+        decays = len({r.recipe.settings.optimizer.get("weight_decay", 0.0) for r in records}) > 1
         for run, fit in candidate_misfits(records, logs[optimizer], curve).items():
-            name = f"{optimizer} {settings_of(own[run][0])}"
+            name = f"{optimizer} {settings_of(own[run][0], decays)}"
             verdict = "cannot be told" if np.isnan(fit.p) else "excluded" if fit.excluded else "not excluded"
             rows.append((name, f"{fit.distance:.3f}", _or_dash(fit.spread), _or_dash(fit.p), fit.runs, verdict))
     everything = flat(groups, "the identification")
