@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -162,6 +163,14 @@ def test_it_diverges_where_the_plain_loop_does(images):
     run, other = (train(lenet(), loader(images), words, 0, mode=mode) for mode in (NATIVE, PLAIN))
     assert run.status == other.status == "diverged"
     assert run.diverged == other.diverged
+
+
+@needs_compiler
+@pytest.mark.parametrize("schedule", [{"name": "one_cycle"}, {"name": "cosine"}], ids=lambda table: table["name"])
+def test_a_schedule_of_torch_that_sees_no_step_warns_of_nothing(images, schedule):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(lenet(), loader(images), settings(schedule=schedule, epochs=2), 0, mode=NATIVE)
 
 
 @needs_compiler

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from secondlook.reports import ROOT
@@ -47,7 +48,9 @@ def commit() -> dict:
         return {"commit": None, "dirty": None}
 
 
+@cache
 def versions() -> dict[str, str]:
+    """Of the packages that a result depends on, as installed."""
     found = {}
     for name in PACKAGES:
         try:

@@ -30,7 +30,7 @@ class Mode:
     fused: bool = False
     compile: bool = False
     graph: bool = False
-    native: bool = False  # gradients by machine code of our own
+    native: bool = False  # the whole step by machine code of our own
 
     @property
     def is_cuda(self) -> bool:

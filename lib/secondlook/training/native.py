@@ -55,14 +55,14 @@ def step(run):
     labels, sums, finite = map(_pointer, (loader.y, run.sums, run.finite))
     function, classes = compiled().lenet_step, run.net.output.out_features
 
-    def step(rows: Tensor, share: float) -> None:
+    def one_step(rows: Tensor, share: float) -> None:
         x = None if levels is not None else loader.take(rows)[0].contiguous()
         images = *stored, None if x is None else _pointer(x), labels, _pointer(rows)
         how = (ctypes.c_double * 5)(group["lr"], group["weight_decay"], *rest)
         function(len(rows), classes, *images, *lists, how, sums, finite)
 
-    step.holds = weights, gradients, remembered, levels  # as long as it is used
-    return step
+    one_step.holds = weights, gradients, remembered, levels  # as long as it is used
+    return one_step
 
 
 @functools.cache

@@ -43,14 +43,16 @@ class Schedule:
 
     def after_step(self) -> None:
         if self.every_step:
-            self.scheduler.step()
+            self._advance()
 
     def after_epoch(self, validation_loss: float | None) -> None:
-        if self.scheduler is None or self.every_step:
-            return
-        with warnings.catch_warnings():  # a run that is continued after an epoch's last step has not stepped here
+        if self.scheduler is not None and not self.every_step:
+            self._advance(*([validation_loss] if self.watches else []))
+
+    def _advance(self, *told) -> None:
+        with warnings.catch_warnings():  # torch saw no step of its own: continued after an epoch's last, or machine code
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-            self.scheduler.step(*([validation_loss] if self.watches else []))
+            self.scheduler.step(*told)
 
     def state(self) -> dict:
         return {} if self.scheduler is None else self.scheduler.state_dict()
