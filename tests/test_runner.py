@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from secondlook.publish import runner
+from secondlook.publish import runner, worker
 from secondlook.publish.status import read_status
 
 PARAMETERS = 'profile = "full"  # smoke, quick or full\nepochs = -1  # -1 is as the report'
@@ -83,10 +83,12 @@ def test_a_failing_cell_fails_the_run_and_its_traceback_is_kept(root, capsys):
 
 def test_a_killed_kernel_is_a_failed_run_and_its_children_go_with_it(root):
     child = "import subprocess; child = subprocess.Popen(['sleep', '600']); open('child', 'w').write(str(child.pid))"
-    add(root, "alexnet", child, "import os; os.kill(os.getpid(), 9)")
+    add(root, "alexnet", f"print('before'); {child}", "import os; os.kill(os.getpid(), 9)")
     assert run(root, "alexnet") == 1
     status = status_of(root, "alexnet-smoke")
     assert (status["status"], status["error"]["type"], status["error"]["cell"]) == ("failed", "DeadKernelError", 4)
+    (output,) = (root / "runs" / "execute").glob("alexnet-smoke*.ipynb")
+    assert [cell.outputs[0].text for cell in nbformat.read(output, 4).cells if cell.get("outputs")] == ["before\n"]
     assert gone(int((root / "notebooks" / "child").read_text()))
 
 
@@ -98,6 +100,22 @@ def test_a_killed_papermill_is_a_failed_run_and_the_kernel_goes_with_it(root):
     assert (status["status"], status["error"]["type"]) == ("failed", "PapermillDied")
     assert "signal 9" in status["error"]["message"]
     assert gone(int((root / "notebooks" / "kernel").read_text()))
+
+
+def test_the_output_is_written_at_the_start_and_again_once_some_time_has_passed(tmp_path, monkeypatch):
+    output, code = tmp_path / "output.ipynb", nbformat.v4.new_code_cell("print(1)")
+    notebook, reply = nbformat.v4.new_notebook(cells=[code]), {"content": {"status": "ok"}}
+    process = worker.Worker(os.open(os.devnull, os.O_WRONLY))
+    process.output = str(output)
+    process._notebook_starts(notebook)
+    assert nbformat.read(output, 4).cells[0].outputs == []
+    code.outputs = [nbformat.v4.new_output("stream", text="1\n")]
+    process._cell_ends(code, 0, reply)
+    assert nbformat.read(output, 4).cells[0].outputs == []
+    monkeypatch.setattr(worker, "SAVE_EVERY", 0.0)
+    process._cell_ends(code, 0, reply)
+    assert nbformat.read(output, 4).cells[0].outputs[0].text == "1\n"
+    os.close(process.events)
 
 
 def test_a_notebook_that_ends_itself_early_has_not_finished(root):

@@ -15,14 +15,16 @@ from contextlib import suppress
 from threading import Lock, Thread
 
 GRACE = 10.0  # seconds a kernel has to save after SIGTERM
+SAVE_EVERY = 5.0  # seconds between two writings of the output, at the end of a cell
 
 
 class Worker:
-    """What the process knows: where to tell it, the kernel's process, and whether to stop."""
+    """What the process knows: where to tell it, the kernel's process, whether to stop, and the notebook so far."""
 
     def __init__(self, events: int):
         os.set_inheritable(events, False)  # the end of this process must be the end of the pipe, kernel or no kernel
-        self.events, self.kernel, self.stopping, self.codes, self.lock = events, None, False, 0, Lock()
+        self.events, self.kernel, self.stopping, self.lock = events, None, False, Lock()
+        self.notebook, self.output, self.saved = None, None, 0.0
 
     def tell(self, **event) -> None:
         with self.lock:
@@ -41,7 +43,7 @@ class Worker:
         import papermill
         from jupyter_client import AsyncKernelManager
 
-        worker = self
+        worker, self.output = self, task["output_path"]
 
         class Manager(AsyncKernelManager):
             async def start_kernel(self, **options):
@@ -51,17 +53,25 @@ class Worker:
                 if worker.stopping:
                     kill(worker.kernel, signal.SIGKILL)
 
-        papermill.execute_notebook(
-            **task,
-            progress_bar=False,
-            kernel_manager_class=Manager,
-            on_notebook_start=self._notebook_starts,
-            on_cell_execute=self._cell_starts,
-            on_cell_executed=self._cell_ends,
-        )
+        try:
+            papermill.execute_notebook(
+                **task,
+                progress_bar=False,
+                request_save_on_cell_execute=False,  # it writes all outputs twice a cell: a third of a page's time
+                kernel_manager_class=Manager,
+                on_notebook_start=self._notebook_starts,
+                on_cell_execute=self._cell_starts,
+                on_cell_executed=self._cell_ends,
+            )
+        except papermill.PapermillExecutionError:
+            raise  # it has written the output, with a mark where it failed
+        except BaseException:
+            self._save()
+            raise
 
     def _notebook_starts(self, notebook) -> None:
-        self.numbers = {}
+        self.notebook, self.numbers = notebook, {}
+        self._save()
         for index, cell in enumerate(notebook.cells):
             skipped = "skip-execution" in cell.metadata.get("tags", [])
             if cell.cell_type == "code" and cell.source.strip() and not skipped:
@@ -74,6 +84,15 @@ class Worker:
     def _cell_ends(self, cell, cell_index, execute_reply) -> None:
         if execute_reply["content"]["status"] == "ok":
             self.tell(cells={"done": self.numbers[cell_index]})
+        if time.monotonic() - self.saved >= SAVE_EVERY:
+            self._save()
+
+    def _save(self) -> None:
+        from papermill.iorw import write_ipynb
+
+        if self.notebook is not None:
+            write_ipynb(self.notebook, self.output)
+        self.saved = time.monotonic()
 
     def _until_told_to_stop(self) -> None:
         # Unbuffered: a thread inside a buffered read would hold its lock when the interpreter ends.

@@ -50,7 +50,7 @@ class Schedule:
             self._advance(*([validation_loss] if self.watches else []))
 
     def _advance(self, *told) -> None:
-        with warnings.catch_warnings():  # torch saw no step of its own: continued after an epoch's last, or machine code
+        with warnings.catch_warnings():  # torch saw no step: continued after an epoch, or machine code
             warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
             self.scheduler.step(*told)
 
