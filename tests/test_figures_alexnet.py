@@ -231,6 +231,9 @@ def test_a_path_marks_every_label_at_the_epoch_of_the_slider():
     assert (first[0]["x"], first[0]["y"]) == (4.0, pytest.approx(0.0505))
     assert slider.steps[-1].label == "20"
     assert [t.name for t in figure.data] == ["SGD", "AdamW", "SGD, published"]
+    low, high = figure.layout.yaxis.range
+    marks = [a for step in slider.steps for a in step.args[1]["annotations"]]
+    assert all(250 * (high - a["y"]) / (high - low) > -a["ay"] for a in marks)  # of a plot on a telephone, in pixels
 
 
 def test_the_loss_from_best_to_last_epoch_is_told():

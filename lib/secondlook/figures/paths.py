@@ -52,8 +52,8 @@ def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[flo
     ends = [
         np.concatenate([*(p[k] for p in paths.values()), *([v[k]] for v in (published or {}).values())]) for k in (0, 1)
     ]
-    spans = [(np.nanmin(v), np.nanmax(v), 0.08 * np.ptp(v[np.isfinite(v)])) for v in ends]
-    (left, right, room), (low, high, above) = spans  # fixed, or the axes would jump with the marks
+    spans = [(np.nanmin(v), np.nanmax(v), share * np.ptp(v[np.isfinite(v)])) for v, share in zip(ends, (0.08, 0.2))]
+    (left, right, room), (low, high, above) = spans  # fixed, or axes would jump with the marks; room for labels
     figure.update_xaxes(title="training loss (falls to the left)", range=[left - room, right + room])
     figure.update_yaxes(title=words(metric), tickformat=".2~%", range=[low - above, high + above])
     title = _finding(paths, metric)
