@@ -206,11 +206,11 @@ def slower_somewhere(e: Evidence, run: str, than_run: str, levels: list) -> Outc
     later = [np.array([_capped(x, level) - _capped(y, level) for x, y in zip(a, b)]) for level in levels]
     tests = [paired_test(differences) for differences in later]
     sure = holm([t.p for t in tests]) < forms.ALPHA
-    ours = [level for level, t, s in zip(levels, tests, sure) if s and t.mean > 0]
+    ours = [f"loss {level:g} by {t.mean:.3g} epochs" for level, t, s in zip(levels, tests, sure) if s and t.mean > 0]
     faster = all(s and t.mean < 0 for t, s in zip(tests, sure))
     verdict = REPRODUCED if ours else NOT_REPRODUCED if faster else INCONCLUSIVE
-    slower = f"slower to the losses {ours}" if ours else "slower to none of these losses"
-    return Outcome(verdict, f"ours: {slower} in {len(a)} seeds; {why}")
+    slower = f"slower to {', '.join(ours)}" if ours else "slower to none of these losses"
+    return Outcome(verdict, f"{len(a)} seeds of ours: {slower}, on average; {why}")
 
 
 def smoother(e: Evidence, p, run: str, than_run: str) -> Outcome:
