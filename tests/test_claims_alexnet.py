@@ -25,6 +25,7 @@ NEEDS = {
     "A1": ("as_coded", "lenet-sgd"), "A2": ("as_coded", "lenet-adamw"), "A3": ("as_coded", "lenet-adamw"),
     "A4": ("as_coded", "lenet-sgd"), "A5": ("corrected", "lenet-sgd"), "A6": ("corrected", "rate_sgd-0.01"),
     "A9": ("as_coded", "lenet-sgd"), "F1": ("as_coded", "identify_sgd-0.01-0"), "F12": ("as_coded", "whole_sgd_text"),
+    "F13": ("as_coded", "whole_adamw_text"),
 }  # fmt: skip
 
 
@@ -120,6 +121,8 @@ CASES = [
     ("F1", "reproduced", change("identify", step_loss=lambda y: wide(y.mean()) + 0 * y), "inconclusive"),
     ("F12", "reproduced", change("lenet-sgd", curve_loss=lambda y: y + 0.5), "not reproduced"),
     ("F12", "reproduced", change("lenet-sgd", curve_loss=lambda y: y + 0.025 * abs(wide(y[0]) - y[0])), "inconclusive"),
+    ("F13", "reproduced", change("whole_adamw_text", test_accuracy=0.18), "not reproduced"),
+    ("F13", "reproduced", change("whole_adamw_text", test_accuracy=wide), "inconclusive"),
 ]
 
 
