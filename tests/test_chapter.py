@@ -173,7 +173,8 @@ def test_a_grid_with_other_points_in_the_quick_profile_is_compared_by_its_own(tm
     save([Record(r, "finished", {"test_accuracy": 0.3}, provenance=provenance) for r in [*full, *small]], tmp_path)
     how = {"variant": "as_coded", "train": "never", "records_dir": str(tmp_path)}
     opened = open_chapter("optimizers", profile="full", **how)
-    assert [r.recipe.profile for r in opened.records("sweep_sgd", "corrected")] == ["full"]
+    assert [r.recipe.profile for r in opened.records("sweep_sgd-0.003", "corrected")] == ["full"]
+    assert {r.recipe.profile for r in opened.records("sweep_sgd", "corrected")} == {"quick"}  # one rate is no sweep
     found = opened.runs(["sweep_sgd", "sweep_adam"], "corrected")
     assert [r.recipe.run for records in found.values() for r in records] == [r.run for r in small]
 
@@ -190,6 +191,14 @@ def test_a_record_that_two_variants_share_is_shown_under_the_one_asked_for_and_m
     missing = [p.recipe.id for p in opened.missing]
     assert len(missing) == len(set(missing))
     assert "0 records, and 1 quick one to stand in where they are missing; MNIST." in repr(opened)
+
+
+def test_what_is_missing_names_the_command_and_for_own_settings_the_way(tmp_path):
+    opened = chapter(tmp_path, train="never", strength=3.0)
+    report_s, own = opened._missing_lines()
+    assert report_s.endswith("This makes them: `secondlook train linear --profile smoke`")
+    assert own.startswith("1 record missing (")
+    assert "train=missing" in own and "secondlook train" not in own
 
 
 def test_progress_in_a_notebook_estimates_from_what_is_done_now(monkeypatch, capsys):

@@ -98,7 +98,7 @@ def test_a_label_may_have_a_log_alone():
 
 def test_the_title_names_the_best_and_the_worst_and_the_distance_from_the_log(two):
     assert title(two) == (
-        "Adam ends with the highest test accuracy, 85.0 %, SGD with 83.0 %; 0.5 points from the authors’ log"
+        "Adam ends with the highest test accuracy, 85.0 %, SGD with 83.0 %; at the end 0.5 points from the authors’ log"
     )
     turned = training_curves({"Adam": seeds(end=0.8), "SGD": seeds(end=0.83)}, ("test_accuracy",))
     assert title(turned).startswith("SGD ends with the highest test accuracy, 83.0 %, Adam with 80.0 %")

@@ -58,6 +58,7 @@ def test_twice_the_epochs_are_expected_to_take_twice_the_minutes():
         ("optimizers", "as_coded", {"batch_size": 0}, "batch_size"),
         ("optimizers", "as_coded", {"augment": "flop"}, "did you mean 'flip'"),
         ("alexnet", "as_coded", {"architecture": "alexnit"}, "did you mean 'alexnet'"),
+        ("alexnet", "as_coded", {"architecture": "alexnet"}, "63"),
         ("vae", "corrected", {"decoder": "tan"}, "did you mean 'tanh'"),
         ("vae", "corrected", {"schedule": "cosine"}, "unknown key 'schedule'"),
         ("linear", "as_coded", {"loss": "hinge"}, "loss"),

@@ -44,11 +44,14 @@ class Chapter:
     def records(self, run: str, variant: str | None = None) -> list[Record]:
         """The records of a run (or of every point of its grid), seeds in order; empty where there are none.
 
-        Where a full record is still missing, the quick ones on real data stand in; captions say that they are quick.
+        Where full records are still missing, of a run or of a point of its grid, the quick ones on real data stand in
+        for all of it; captions say that they are quick.
         """
         recipes = self.report.recipes(run, variant or self.variant, self.profile)
         own = self._kept(recipes)
-        return own if own or self.profile != "full" else self._kept(self._small(run, variant or self.variant))
+        whole = {r.recipe.run for r in own} == {r.run for r in recipes}
+        small = [] if whole or self.profile != "full" else self._kept(self._small(run, variant or self.variant))
+        return small or own
 
     def runs(self, names: list[str], variant: str | None = None) -> dict[str, list[Record]]:
         """Records by run, for runs that have any, all of one profile."""
@@ -226,13 +229,16 @@ class Chapter:
         return f"{self.report.short}, profile {self.profile}: {count}; {joined(names) or 'no data'}{own}."
 
     def _missing_lines(self) -> list[str]:
-        if not self.missing:
-            return []
-        runs = sorted({f"{p.recipe.run} ({p.recipe.variant})" for p in self.missing})
-        some = ", ".join(runs[:4]) + (f" and {len(runs) - 4} more" if len(runs) > 4 else "")
-        reason = self.outcome.reason or self.custom.reason
-        command = f"secondlook train {self.report.name} --profile {self.profile}"
-        return [f"{len(self.missing)} records are missing ({some}): {reason}. This makes them: `{command}`"]
+        command = f"This makes them: `secondlook train {self.report.name} --profile {self.profile}`"
+        own = "Your own settings train where this notebook is executed with train=missing and max_minutes enough"
+        lines = []
+        for outcome, made in ((self.outcome, command), (self.custom, own)):
+            runs = sorted({f"{p.recipe.run} ({p.recipe.variant})" for p in outcome.missing})
+            some = ", ".join(runs[:4]) + (f" and {len(runs) - 4} more" if len(runs) > 4 else "")
+            if runs:
+                count = f"{counted(len(outcome.missing), 'record')} missing ({some})"
+                lines.append(f"{count}: {outcome.reason}. {made}")
+        return lines
 
 
 def open_chapter(

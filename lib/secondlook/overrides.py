@@ -5,6 +5,7 @@ A chapter has flat parameters (`learning_rate`, `augment`), a recipe has tables.
 
 from dataclasses import asdict, fields, replace
 
+from secondlook.data import DATA_SETS
 from secondlook.recipe import Recipe, RecipeError, nearest
 from secondlook.reports import Plan, Report
 
@@ -63,8 +64,9 @@ def verify(recipe: Recipe) -> None:
     options = dict(own.settings.model)
     name = options.pop("name", None)
     known = models.OPTIONS.get(name, ())
-    if own.data.image_size and "image_size" in known:
-        options.setdefault("image_size", own.data.image_size)
+    native = DATA_SETS[own.data.name].shape[0] if own.data.name in DATA_SETS else 0
+    if (side := own.data.image_size or native) and "image_size" in known:
+        options.setdefault("image_size", side)
     try:
         with torch.device("meta"):
             models.build(name, **options)

@@ -17,6 +17,7 @@ from functools import cache, cached_property
 VARIANTS = ("as_published", "as_coded", "corrected", "further", "custom")
 PROFILES = ("smoke", "quick", "full")
 KEEPS = ("metrics", "predictions", "evidence")
+MENTIONED = 12  # of known words in an error message
 
 CAM_METHODS = ("gradcam", "hirescam", "layercam")  # class activation maps: Grad-CAM, HiResCAM, LayerCAM
 
@@ -238,10 +239,12 @@ def _fields(kind: type) -> dict[str, tuple]:
 
 
 def nearest(word: str, known) -> str:
-    """The end of an error message: the nearest known word, or all of them."""
+    """The end of an error message: the nearest known word, or all of them, but no more than MENTIONED."""
     known = [str(k) for k in known]
-    close = difflib.get_close_matches(str(word), known, 1)
-    return f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(known)}"
+    if close := difflib.get_close_matches(str(word), known, 1):
+        return f"; did you mean {close[0]!r}?"
+    more = f" and {len(known) - MENTIONED} more" if len(known) > MENTIONED else ""
+    return f"; expected one of {', '.join(known[:MENTIONED])}{more}"
 
 
 def _value(value, hint, spec, where: str):

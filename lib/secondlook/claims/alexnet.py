@@ -213,12 +213,12 @@ def slower_somewhere(e: Evidence, run: str, than_run: str, levels: list) -> Outc
     return Outcome(verdict, f"{len(a)} seeds of ours: {slower}, on average; {why}")
 
 
-def smoother(e: Evidence, p, run: str, than_run: str) -> Outcome:
+def smoother(e: Evidence, p, run: str, than_run: str, beside: list) -> Outcome:
     """The training loss of `run` changes more evenly than that of `than_run`, at the first rate of the schedule.
 
     The standard deviation of the changes from epoch to epoch in the first of logged.WINDOWS, paired over our seeds
-    where they are there, else by the authors' log (F of variances). `why` adds the other windows, and all of them
-    relative to the loss.
+    where they are there, else by the authors' log (F of variances). `why` adds the other windows, all of them relative
+    to the loss, and the first for `beside`, the pair of runs at one weight decay.
     """
     log, names = log_losses(e.report.path.parents[1]), ("adamw", "sgd")
     seeds, against = None, CONTRADICTED
@@ -238,6 +238,11 @@ def smoother(e: Evidence, p, run: str, than_run: str) -> Outcome:
         f"epochs {start} to {end}{', relative to the loss' * k}: AdamW {a:.2g}, SGD {b:.2g} (p = {p:.2g})"
         for (start, end), pair in zip(logged.WINDOWS, zip(found[::2], found[1::2])) for k, (a, b, p) in enumerate(pair)
     ]  # fmt: skip
+    with suppress(Unjudged):
+        pair = [e.curves(group, "train_loss") for group in e.gather(*beside)]
+        a, b = (np.array([logged.roughness(x, *logged.WINDOWS[0]) for x in group]) for group in pair)
+        told = f"AdamW {a.mean():.2g}, SGD {b.mean():.2g} (p = {paired_test(a, b).p:.2g}, {len(a)} seeds)"
+        said.append(f"epochs {logged.WINDOWS[0][0]} to {logged.WINDOWS[0][1]} at the text's weight decay: {told}")
     why = f"change of the loss from epoch to epoch, {source}, {'; '.join(said)}"
     return Outcome(verdict, why, None, [float(adamw), float(sgd)], None, float(q))
 

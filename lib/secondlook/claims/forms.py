@@ -45,7 +45,7 @@ def value(values, published: float, half_unit: float, tolerance: float, sampling
     else:
         verdict = REPRODUCED if half <= tolerance + ROUNDING else INCONCLUSIVE
     why = (
-        f"published {published:.4g}, measured {mean:.4g} ± {half:.2g} over {len(values)} seeds: "
+        f"published {published:.4g}, measured {mean:.4g} ± {half:.3g} over {len(values)} seeds: "
         f"{'consistent' if consistent else 'not consistent'}"
     )
     if consistent:

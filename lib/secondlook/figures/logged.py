@@ -44,15 +44,16 @@ def logged_curves(losses: Mapping[str, Sequence[float]], source: str, id: str = 
 
 
 def _finding(losses: Mapping[str, Sequence[float]]) -> str:
-    """After which epochs the loss breaks, and at which rates which curve is the rougher."""
+    """After which epochs the loss breaks, and which curve is the rougher at the first rate.
+
+    Later changes are as small as what the images make that a log of 2,000 steps leaves out of each epoch.
+    """
     found = {tuple(milestones(v)) for v in losses.values()}
     said = " or ".join(f"{a} and {b}" for a, b in sorted(found))
     text = f"The logged losses break after epochs {said}"
-    if len(losses) != 2 or min(map(len, losses.values())) < WINDOWS[-1][1]:
+    if len(losses) != 2 or min(map(len, losses.values())) < WINDOWS[0][1]:
         return text
     (a, x), (b, y) = losses.items()
-    rougher: dict[str, list[str]] = {}
-    for first, last in WINDOWS:
-        name = a if roughness(x, first, last) > roughness(y, first, last) else b
-        rougher.setdefault(name, []).append(f"{first}–{last}")
-    return f"{text}; the rougher one is {joined(f'{name}’s in {joined(when)}' for name, when in rougher.items())}"
+    first, last = WINDOWS[0]
+    rougher = a if roughness(x, first, last) > roughness(y, first, last) else b
+    return f"{text}; the rougher one in epochs {first} to {last} is {rougher}’s"

@@ -123,7 +123,7 @@ def _finding(metric: str, own: dict, logged: dict) -> str:
     if gaps:
         low, high = (f"{100 * g:.1f} points" if _is_share(metric) else digits(g) for g in (min(gaps), max(gaps)))
         span = low if low == high else f"{low.removesuffix(' points')} to {high}"
-        title += f"; {span} from the {LOGGED}"
+        title += f"; at the end {span} from the {LOGGED}"
     return title
 
 
