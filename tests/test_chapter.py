@@ -198,7 +198,8 @@ def test_what_is_missing_names_the_command_and_for_own_settings_the_way(tmp_path
     report_s, own = opened._missing_lines()
     assert report_s.endswith("This makes them: `secondlook train linear --profile smoke`")
     assert own.startswith("1 record missing (")
-    assert "train=missing" in own and "secondlook train" not in own
+    assert "train=missing" in own
+    assert "secondlook train" not in own
 
 
 def test_progress_in_a_notebook_estimates_from_what_is_done_now(monkeypatch, capsys):
