@@ -10,7 +10,7 @@ from secondlook import reports
 from secondlook.claims.alexnet import first_epoch, log_losses
 from secondlook.data.names import CIFAR100, SUPERCLASSES
 from secondlook.evaluation import logged, metrics
-from secondlook.figures import superclasses
+from secondlook.figures import confusion, superclasses
 from secondlook.figures.calibration import calibration, measured
 from secondlook.figures.costs import step_costs
 from secondlook.figures.identification import by_run, candidate_misfits, identification, identification_table
@@ -240,6 +240,15 @@ def test_a_path_marks_every_label_at_the_epoch_of_the_slider():
 def test_the_loss_from_best_to_last_epoch_is_told():
     figure = best_and_last({"SGD": [scored(0), scored(1)]})
     assert "loses 8.0 points" in said(figure)
+
+
+def test_among_a_hundred_classes_the_colours_end_at_the_most_frequent_mistake():
+    record = scored(right=0.8)
+    heat = confusion([record]).data[0]
+    wrong = record.arrays["labels"] != record.arrays["predictions"]
+    pairs = list(zip(record.arrays["labels"][wrong].tolist(), record.arrays["predictions"][wrong].tolist()))
+    assert heat.zmax == max(pairs.count(pair) for pair in set(pairs))
+    assert heat.zmax < np.max(heat.z)
 
 
 def test_mistakes_inside_the_superclass_are_counted_as_such():

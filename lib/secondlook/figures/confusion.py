@@ -15,7 +15,8 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
               name: str = "") -> go.Figure:  # fmt: skip
     """Labels down, predictions across, as images, as a share of each label (rows) and of each prediction (columns).
 
-    Several seeds are averaged; `name` begins the title. `click_sprite` declares the images behind cells: {"src":
+    Several seeds are averaged; `name` begins the title. Of more than MOST classes the colours end at the most frequent
+    mistake, or nothing but the diagonal would be seen. `click_sprite` declares the images behind cells: {"src":
     data-URI or "", "columns": n, "tile": pixels, "cells": {"row,column": [tiles]}}. Raises ValueError for a record
     without predictions.
     """
@@ -31,7 +32,8 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
     both = np.stack([np.rint(counts), totals], -1).astype(int) if len(names) <= MOST else np.rint(counts).astype(int)
     hover = "%{customdata[0]} of %{customdata[1]} %{y} images" if len(names) <= MOST else "%{customdata} %{y} images"
     for view, (label, values, digits) in enumerate(told):
-        _heat(figure, values, names, customdata=both, visible=view == 0, name=label, texttemplate=_cells(names, digits),
+        ends = {"zmin": 0, "zmax": _mistakes(values).max()} if len(names) > MOST else {}
+        _heat(figure, values, names, customdata=both, visible=view == 0, name=label, texttemplate=_cells(names, digits), **ends,
               hovertemplate=f"{hover} called %{{x}}<br>{label}: %{{z:{digits}}}<extra></extra>")  # fmt: skip
     figure.update_layout(updatemenus=[views(range(len(told)), [t[0] for t in told])])
     right = np.diag(rows)
@@ -75,8 +77,7 @@ def top_confusions(records: Record | list[Record], count: int = 10, id: str = "t
     records = needed(records, "the most frequent mistakes")
     names = class_names(records[0])
     shares = np.stack([_shares(m, 1) for m in matrices(records)])
-    mean = shares.mean(0)
-    np.fill_diagonal(mean, -1)
+    mean = _mistakes(shares.mean(0))
     order = np.argsort(-mean, axis=None, kind="stable")[: min(count, mean.size - len(names))]
     pairs = [divmod(int(i), len(names)) for i in order]
     found = [mean_interval(shares[:, i, j]) for i, j in pairs]
@@ -112,8 +113,9 @@ def _cells(names, digits: str) -> str | None:
 
 
 def _heat(figure: go.Figure, values: np.ndarray, names: tuple[str, ...], **more) -> None:
+    gap = 1 if len(names) <= MOST else 0
     figure.add_heatmap(
-        z=values, x=list(names), y=list(names), xgap=1, ygap=1, textfont_size=10, showscale=False, **more
+        z=values, x=list(names), y=list(names), xgap=gap, ygap=gap, textfont_size=10, showscale=False, **more
     )
     figure.update_xaxes(
         title="predicted", side="bottom", tickangle=-45, constrain="domain", showgrid=False, type="category"
@@ -121,8 +123,14 @@ def _heat(figure: go.Figure, values: np.ndarray, names: tuple[str, ...], **more)
     figure.update_yaxes(title="label", autorange="reversed", showgrid=False, type="category")
 
 
-def _mistake(rows: np.ndarray, names: tuple[str, ...]) -> str:
-    off = rows.copy()
+def _mistakes(values: np.ndarray) -> np.ndarray:
+    """The values off the diagonal; -1 on it."""
+    off = values.copy()
     np.fill_diagonal(off, -1)
+    return off
+
+
+def _mistake(rows: np.ndarray, names: tuple[str, ...]) -> str:
+    off = _mistakes(rows)
     i, j = np.unravel_index(off.argmax(), off.shape)
     return f"{names[i]} called {names[j]} is the most frequent mistake: {percent(off[i, j])} of its images"
