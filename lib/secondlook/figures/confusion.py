@@ -34,7 +34,8 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
     for view, (label, values, digits) in enumerate(told):
         ends = {"zmin": 0, "zmax": _mistakes(values).max()} if len(names) > MOST else {}
         _heat(figure, values, names, customdata=both, visible=view == 0, name=label, **ends,
-              texttemplate=_cells(names, digits), hovertemplate=f"{hover} called %{{x}}<br>{label}: %{{z:{digits}}}<extra></extra>")  # fmt: skip
+              texttemplate=_cells(names, digits),
+              hovertemplate=f"{hover} called %{{x}}<br>{label}: %{{z:{digits}}}<extra></extra>")  # fmt: skip
     figure.update_layout(updatemenus=[views(range(len(told)), [t[0] for t in told])])
     right = np.diag(rows)
     best, worst = int(right.argmax()), int(right.argmin())
