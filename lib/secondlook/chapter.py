@@ -236,8 +236,7 @@ class Chapter:
             runs = sorted({f"{p.recipe.run} ({p.recipe.variant})" for p in outcome.missing})
             some = ", ".join(runs[:4]) + (f" and {len(runs) - 4} more" if len(runs) > 4 else "")
             if runs:
-                count = f"{counted(len(outcome.missing), 'record')} missing ({some})"
-                lines.append(f"{count}: {outcome.reason}. {made}")
+                lines.append(f"{counted(len(outcome.missing), 'record')} missing ({some}): {outcome.reason}. {made}")
         return lines
 
 
