@@ -242,6 +242,13 @@ def test_the_loss_from_best_to_last_epoch_is_told():
     assert "loses 8.0 points" in said(figure)
 
 
+def test_an_optimiser_has_its_colour_in_the_calibration_too():
+    groups = {"SGD": [scored(0)], "AdamW": [scored(1)]}
+    of = lambda figure: {t.name.split(",")[0]: t.line.color for t in figure.data if t.name and t.line.color}  # noqa: E731
+    paths, shown = of(trade_off(groups)), of(calibration(groups))
+    assert {label: shown[label] for label in groups} == {label: paths[label] for label in groups}
+
+
 def test_among_a_hundred_classes_the_colours_end_at_the_most_frequent_mistake():
     record = scored(right=0.8)
     heat = confusion([record]).data[0]

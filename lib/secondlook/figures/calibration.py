@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
-from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, menu
+from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, looks, menu
 from secondlook.figures.values import caption, flat, joined, percent, sentence
 from secondlook.record import Record
 
@@ -23,7 +23,7 @@ def calibration(groups: dict[str, list[Record]], id: str = "calibration") -> go.
     found = {label: measured(record) for label, record in chosen.items()}
     figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], mode="lines", name="as sure as right", hoverinfo="skip",
                                   line={"color": QUIET, "dash": "dot", "width": 1}))  # fmt: skip
-    for k, (label, own) in enumerate(found.items()):
+    for (label, own), k in zip(found.items(), looks(found).values()):
         there = own.count >= min(FEWEST, own.count.max())
         colour = CLASS_COLOURS[k % 10]
         figure.add_scatter(x=own.confidence[there], y=own.accuracy[there], mode="lines+markers",
