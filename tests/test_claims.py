@@ -190,13 +190,28 @@ def test_each_form_tells_records_that_satisfy_it_from_records_that_break_it(name
     assert set(bad.records) == set(good.records)
 
 
-@pytest.mark.parametrize("name", CLAIMS)
-def test_nothing_is_judged_without_the_whole_protocol(name, tmp_path):
+@pytest.mark.parametrize(("name", "lost"), [(name, 1 if name.startswith("value") else 4) for name in CLAIMS])
+def test_nothing_is_judged_without_the_whole_protocol(name, lost, tmp_path):
     root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS[name][0]}')
-    found = verdict(root, train(root, keep=lambda r: r.seed != 4))
+    found = verdict(root, train(root, keep=lambda r: r.seed != lost))
     assert (found.verdict, found.measured, found.records, found.seeds) == ("not run", None, [], [])
     assert "secondlook train pair --run" in found.why
     assert "--variant as_published --profile full" in found.why
+
+
+@pytest.mark.parametrize("made", [3, 5, 9])
+def test_a_published_number_stands_on_the_first_three_seeds_until_all_are_there(made, tmp_path):
+    text, broken = CLAIMS["values"]
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{text}')
+    assert verdict(root, train(root, keep=lambda r: r.seed < made)).verdict == "inconclusive"  # three are a wide 0.011
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{text.replace("tolerance = 0.01", "tolerance = 0.02")}')
+    found = verdict(root, train(root, keep=lambda r: r.seed < made))
+    assert (found.verdict, found.seeds) == ("reproduced", [0, 1, 2])
+    assert "over 3 seeds" in found.why
+    assert "the first 3 of 10 planned" in found.why
+    assert verdict(root, train(root, keep=lambda r: r.seed < made, **broken)).verdict == "not reproduced"
+    mixed = verdict(root, train(root, keep=lambda r: r.run == "a" or r.seed < made))
+    assert (mixed.verdict, len(mixed.records)) == ("reproduced", 13)
 
 
 def test_a_claim_not_run_names_every_command_it_waits_for_and_the_minutes(tmp_path):
@@ -204,7 +219,7 @@ def test_a_claim_not_run_names_every_command_it_waits_for_and_the_minutes(tmp_pa
     path = root / "reports" / "pair.toml"
     path.write_text(path.read_text().replace("[run.a]", "minutes = 3.0\ngpu_minutes = 0.5\n[run.a]"))
     reports.read.cache_clear()
-    why = verdict(root, train(root, keep=lambda r: r.run == "b" and r.seed < 8)).why
+    why = verdict(root, train(root, keep=lambda r: r.run == "b" and r.seed > 1)).why
     assert "10 of 10 by `secondlook train pair --run a --variant as_published --profile full` (30 minutes on two" in why
     assert "--run b --variant as_published --profile full` (6 minutes on two cores, 1.0 on a GPU)" in why
 

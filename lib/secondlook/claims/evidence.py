@@ -69,16 +69,17 @@ class Evidence:
         """The full protocol of a run, without asking for its records."""
         return self.protocol.recipes(run, variant or self.claim.variant, self.where)
 
-    def gather(self, *runs: str | tuple[str, str], least: int = LEAST_SEEDS) -> list[list[Record]]:
+    def gather(self, *runs: str | tuple[str, str], least: int = LEAST_SEEDS, first: int = 0) -> list[list[Record]]:
         """For each run, or (run, variant), its records on the seeds that all of them have, in the order of seeds.
 
         Raises Unjudged when a record of the protocol is missing (a claim is judged on all seeds planned, so that
-        nobody stops at a lucky one) or when fewer than `least` seeds are shared.
+        nobody stops at a lucky one) or when fewer than `least` seeds are shared. With `first`, the first so many seeds
+        of a plan do until all are there; in between nothing changes.
         """
         wanted = [(run, self.claim.variant) if isinstance(run, str) else run for run in runs]
         by_seed, missing = [], []
         for run, variant in wanted:
-            recipes = self.recipes(run, variant)
+            recipes = self._planned(run, variant, first)
             self.asked += recipes
             records = {r.seed: self.found[r.id] for r in recipes if r.id in self.found and counts(self.found[r.id])}
             by_seed.append(records)
@@ -94,6 +95,12 @@ class Evidence:
         groups = [[records[s] for s in seeds] for records in by_seed]
         self.used.update({record.id: record for group in groups for record in group})
         return groups
+
+    def _planned(self, run: str, variant: str, first: int) -> list[Recipe]:
+        """The recipes of a run, or its first ones where these have records and not all have."""
+        recipes = self.recipes(run, variant)
+        made = [r.id in self.found and counts(self.found[r.id]) for r in recipes]
+        return recipes[:first] if first and all(made[:first]) and not all(made) else recipes
 
     def _command(self, run: str, variant: str, ids: list[str]) -> tuple[str, str]:
         """What makes the records of these recipes of a run, and how long that is expected to take."""

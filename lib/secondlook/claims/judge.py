@@ -15,7 +15,7 @@ from secondlook import reports
 from secondlook.claims import forms
 from secondlook.claims.evidence import PROFILE, Evidence, Protocol, Unjudged
 from secondlook.claims.forms import Outcome
-from secondlook.evaluation.statistics import holm
+from secondlook.evaluation.statistics import LEAST_SEEDS, holm
 from secondlook.recipe import RecipeError, nearest
 from secondlook.record import Record, Records
 from secondlook.reports import Claim, Report
@@ -46,8 +46,8 @@ class Judgement:
 def judge(report_name: str, records: Records, root: Path | None = None) -> list[Judgement]:
     """A judgement for every claim of the report, in the order of its file.
 
-    Only `full` records on real data judge, and only where the whole protocol of a run is there. Claims of one family
-    are judged on p-values adjusted for it (Holm). Raises RecipeError for a claim that names what does not exist.
+    Only `full` records on real data judge, and only where the whole protocol of a run is there; a published number may
+    stand on the first three seeds of it before. Claims of one family are judged on p-values adjusted for it (Holm). Raises RecipeError for a claim that names what does not exist.
     """
     report = reports.read(report_name, root)
     protocol, found = Protocol(report), records.of(report_name)
@@ -65,7 +65,10 @@ def judge(report_name: str, records: Records, root: Path | None = None) -> list[
 
 
 def value(e: Evidence, run="", values=(), **one) -> Outcome:
-    """One published number, or several in `values`, each with the arguments of `Evidence.compare`, run and variant."""
+    """One published number, or several in `values`, each with the arguments of `Evidence.compare`, run and variant.
+
+    Where a plan is not through, its first three seeds judge: their wide interval is part of the verdict.
+    """
     entries, owners = [], []
     for entry in values or [one]:
         entry = {"run": run, "variant": e.claim.variant, **entry}
@@ -73,9 +76,12 @@ def value(e: Evidence, run="", values=(), **one) -> Outcome:
         _fits(e.compare, f"{e.where}: value", ([],), entry)
         e.published(entry["published"])
         entries.append(entry)
-    e.gather(*dict.fromkeys(owners))  # so that all that is missing is told at once
-    groups = [e.gather(own)[0] for own in owners]
-    return forms.several([(entry["metric"], e.compare(group, **entry)) for entry, group in zip(entries, groups)])
+    e.gather(*dict.fromkeys(owners), first=LEAST_SEEDS)  # so that all that is missing is told at once
+    groups = [e.gather(own, first=LEAST_SEEDS)[0] for own in owners]
+    outcome = forms.several([(entry["metric"], e.compare(group, **entry)) for entry, group in zip(entries, groups)])
+    planned = [len(e.recipes(*own)) for own in owners]
+    early = {f"{len(g)} of {n}": None for g, n in zip(groups, planned) if len(g) < n}
+    return replace(outcome, why=f"{outcome.why}; the first {' and '.join(early)} planned") if early else outcome
 
 
 def greater(e: Evidence, p, run: str, metric: str, than_run="", than_metric="", than_variant="", margin=0.0,
