@@ -210,6 +210,19 @@ def test_a_measure_shows_ours_and_the_log_and_who_does_not_arrive():
     assert title(figure).endswith("to SGD not reached")
 
 
+def test_the_axis_of_every_measure_holds_its_marks_and_intervals_and_little_else():
+    figure = measures(four(), [TO_70, GAP], LOGS)
+    buttons = figure.layout.updatemenus[0].buttons
+    assert list(figure.layout.xaxis.range) == list(buttons[0].args[1]["xaxis.range"])
+    for button in buttons:
+        low, high = button.args[1]["xaxis.range"]
+        own = [t for t, seen in zip(figure.data, button.args[0]["visible"]) if seen]
+        half = [np.zeros(len(t.x)) if t.error_x.array is None else np.asarray(t.error_x.array) for t in own]
+        ends = np.concatenate([np.asarray(t.x) + sign * h for t, h in zip(own, half) for sign in (-1, 1)])
+        assert low < ends.min() < ends.max() < high
+        assert np.ptp(ends) > 0.8 * (high - low)
+
+
 def test_without_records_the_log_is_drawn_alone():
     figure = measures({}, [Measure("epochs to 80 %", lambda c: curves.epochs_to(c["test_accuracy"], 0.8), ".0f")], LOGS)
     assert title(figure) == "Epochs to 80 % in the authors’ log: 11 for Adam, Adamax, RMSprop and SGD"

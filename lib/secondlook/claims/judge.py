@@ -47,7 +47,8 @@ def judge(report_name: str, records: Records, root: Path | None = None) -> list[
     """A judgement for every claim of the report, in the order of its file.
 
     Only `full` records on real data judge, and only where the whole protocol of a run is there; a published number may
-    stand on the first three seeds of it before. Claims of one family are judged on p-values adjusted for it (Holm). Raises RecipeError for a claim that names what does not exist.
+    stand on the first three seeds of it before. Claims of one family are judged on p-values adjusted for it (Holm).
+    Raises RecipeError for a claim that names what does not exist.
     """
     report = reports.read(report_name, root)
     protocol, found = Protocol(report), records.of(report_name)

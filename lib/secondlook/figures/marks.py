@@ -39,6 +39,21 @@ def within(figure: go.Figure, values: Sequence, found: Sequence[tuple[float, flo
     figure.update_xaxes(range=[ends.min() - room, ends.max() + room])
 
 
+def across(traces: Sequence[go.Scatter]) -> list[float] | None:
+    """The x axis that fits the traces and their intervals, with some room; None where there is nothing to fit.
+
+    Where labels of rows move into the plot, on a telephone, an axis that fits itself would leave them half of it.
+    """
+    ends = [np.asarray(t.x, float) + sign * np.asarray(0.0 if t.error_x.array is None else t.error_x.array, float)
+            for t in traces for sign in (-1, 1)]  # fmt: skip
+    ends = np.concatenate(ends) if ends else np.array([])
+    ends = ends[np.isfinite(ends)]
+    if not len(ends):
+        return None
+    room = 0.06 * (np.ptp(ends) or abs(ends[0]) or 1.0)
+    return [float(ends.min() - room), float(ends.max() + room)]
+
+
 def line_at(figure: go.Figure, value: float, span: Sequence[float], name: str, colour: str, dash: str = "dash") -> None:
     """Adds a vertical line at `value` from span[0] to span[1], named in the legend."""
     figure.add_scatter(x=[value, value], y=list(span), mode="lines", name=name, hovertemplate=f"{name}<extra></extra>",

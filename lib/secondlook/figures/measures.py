@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.figures.marks import label_rows, means, seeds
+from secondlook.figures.marks import across, label_rows, means, seeds
 from secondlook.figures.template import PUBLISHED, QUIET, finish, views
 from secondlook.figures.values import caption, counted, flat, joined, mean_interval, sentence
 from secondlook.logs import Curves
@@ -34,22 +34,22 @@ def measures(groups: Mapping[str, list[Record]], of: Sequence[Measure], logs: Ma
     """
     everything = flat(groups, "measures of curves") if groups else []
     labels = list(dict.fromkeys([*logs, *groups]))
-    figure, owners = go.Figure(), []
+    figure, owners, layouts = go.Figure(), [], []
     for view, measure in enumerate(of):
         ours = {label: _values(measure, [r.history for r in groups.get(label, [])]) for label in labels}
         theirs = {label: _values(measure, [logs[label]] if label in logs else []) for label in labels}
         before = len(figure.data)
         _view(figure, measure, list(ours.values()), list(theirs.values()))
         owners += [view] * (len(figure.data) - before)
+        layouts.append(_axis(measure, figure.data[before:]))
         if view == 0:
             told = [own for own in (ours, theirs) if any(len(v) and np.isfinite(v).all() for v in own.values())]
             title = _finding(measure, told[0] if told else {}, bool(told) and told[0] is ours)
     for trace, owner in zip(figure.data, owners):
         trace.visible = owner == 0
-    layouts = [{"xaxis.title.text": m.name, "xaxis.tickformat": ".2~%" if m.form.endswith("%") else ""} for m in of]
     if len(of) > 1:
         figure.update_layout(updatemenus=[views(owners, [sentence(m.name) for m in of], layouts)])
-    figure.update_xaxes(title=layouts[0]["xaxis.title.text"], tickformat=layouts[0]["xaxis.tickformat"])
+    figure.update_layout({key.replace(".", "_"): value for key, value in layouts[0].items()})
     label_rows(figure, labels)
     note = caption(everything) if everything else "the authors’ logs on CIFAR-10"
     alt = f"Dot plot of {joined(m.name for m in of)}, of {joined(labels)}. {title}."
@@ -65,6 +65,16 @@ def _value(measure: Measure, curves: Mapping[str, np.ndarray]) -> float:
         return measure.of(curves)
     except (KeyError, IndexError):  # a run that keeps no such curve, or a shorter one
         return np.nan
+
+
+def _axis(measure: Measure, traces: Sequence[go.Scatter]) -> dict:
+    """The x axis of a measure's view, as a menu sets it."""
+    fitted = across(traces)
+    return {
+        "xaxis.title.text": measure.name,
+        "xaxis.tickformat": ".2~%" if measure.form.endswith("%") else "",
+        **({"xaxis.range": fitted} if fitted else {"xaxis.autorange": True}),
+    }
 
 
 def _view(figure: go.Figure, measure: Measure, ours: list[np.ndarray], theirs: list[np.ndarray]) -> None:

@@ -99,8 +99,11 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
         found_ = [(c.mean, c.half) for c in own]
         means(figure, at, found_, "%{text}", name=label, text=[_told(c) for c in own], marker=look)
     texts = [report.published[i] for i in ids]
+    ends = [p.value for p in texts] + [c.mean for c in found]
+    left = min(ends) + np.ptp(ends) / 3  # a number this far left would reach into the labels of the rows
+    sides = ["middle right" if p.value < left else "middle left" for p in texts]
     figure.add_scatter(x=[p.value for p in texts], y=[k - 0.26 for k in range(len(ids))], mode="markers+text",
-                       name="published", text=[p.text for p in texts], textposition="middle left", cliponaxis=False,
+                       name="published", text=[p.text for p in texts], textposition=sides, cliponaxis=False,
                        marker={"color": PUBLISHED, "symbol": "diamond", "size": 12},
                        hovertemplate="published %{text}<extra></extra>")  # fmt: skip
     for k, p in enumerate(texts):

@@ -57,6 +57,8 @@ def sweep(
     places = sorted({v for own in groups.values() for v in own})
     if len(places) <= FEW:
         figure.update_xaxes(tickvals=places, ticktext=[_tick(v) for v in places], minor={"showgrid": False})
+    elif positive and places[-1] >= 100 * places[0]:
+        figure.update_xaxes(dtick=1)  # powers of ten alone: the 2 and 5 between them would read as parts of exponents
     figure.update_yaxes(title=words(metric), tickformat=".2~%" if share else None)
     figure.update_layout(showlegend=len(groups) > 1)
     best, at, label = (min if lowest else max)(points)

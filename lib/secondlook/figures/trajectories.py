@@ -10,6 +10,7 @@ from secondlook.figures.values import caption, digits, joined, needed, percent, 
 from secondlook.record import Record
 
 LEAST = 1e-9  # a move that a logarithmic axis can show
+STILL = 1e-3  # of the first epoch's move: below it a path stands still
 
 
 def trajectories(groups: Mapping[str, Record], id: str = "trajectories") -> go.Figure:
@@ -46,7 +47,7 @@ def trajectories(groups: Mapping[str, Record], id: str = "trajectories") -> go.F
 
 
 def moves(groups: Mapping[str, Record], id: str = "moves") -> go.Figure:
-    """How far each epoch moves the weights of each labelled record (`path_moves`), on a logarithmic axis.
+    """How far each epoch moves the weights of each labelled record (`path_moves`), on a logarithmic axis from 1e-9.
 
     Raises ValueError where a record keeps no path.
     """
@@ -65,8 +66,7 @@ def moves(groups: Mapping[str, Record], id: str = "moves") -> go.Figure:
     figure.update_xaxes(title="epoch")
     figure.update_yaxes(title="distance moved in an epoch", type="log", exponentformat="power")
     figure.update_layout(hovermode="x")
-    label, share = max(((label, y[-1] / max(y[0], LEAST)) for label, (_, y) in found.items()), key=lambda pair: pair[1])
-    title = f"The last epoch moves the weights by at most {digits(100 * share)} % of what the first did, with {label}"
+    title = _still(found)
     alt = f"Line chart of the distance that each epoch moves the weights, of {joined(groups)}. {title}."
     return finish(figure, id, title, alt, caption(groups.values()), 400)
 
@@ -109,6 +109,17 @@ def _slider(marks: list, epochs: np.ndarray) -> dict:
         steps.append({"label": str(epoch), "method": "restyle", "args": [moved, [index for index, _ in marks]]})
     return {"active": len(steps) - 1, "steps": steps, "currentvalue": {"prefix": "epoch "}, "pad": {"t": 44},
             "len": 1, "x": 0}  # fmt: skip
+
+
+def _still(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    """From which epoch on nobody moves by a thousandth of the first one, or how far the last one still moves."""
+    shares = {label: y / max(y[0], LEAST) for label, (_, y) in found.items()}
+    label = max(shares, key=lambda n: shares[n][-1])
+    if shares[label][-1] >= STILL:
+        return f"The last epoch moves the weights by {percent(shares[label][-1])} of what the first did, with {label}"
+    moving = {n: max(np.flatnonzero(share >= STILL), default=-1) for n, share in shares.items()}
+    epoch = max(int(found[n][0][last + 1]) for n, last in moving.items())
+    return f"From epoch {epoch} on the weights move less than a thousandth as far as in the first"
 
 
 def _finding(groups: Mapping[str, Record], kept: float) -> str:
