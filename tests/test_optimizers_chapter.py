@@ -231,3 +231,13 @@ def test_the_moves_are_drawn_for_each_epoch_and_the_title_compares_the_last_with
     )
     with pytest.raises(ValueError, match="keeps no path"):
         moves({"Adam": replace(four["Adam"], arrays={})})
+
+
+@pytest.mark.parametrize(("late", "epoch"), [(0.5, 4), (2e-3, 4), (1e-4, 3)])
+def test_the_title_says_from_which_epoch_on_the_paths_stand_still(four, late, epoch):
+    def slowing(record, third):
+        found = {"path_epochs": np.arange(5), "path_moves": np.array([10.0, 5.0, third * 10.0, 0.0])}
+        return replace(record, arrays={**record.arrays, **found})
+
+    groups = {n: slowing(r, late if n == "SGD" else 1e-5) for n, r in four.items()}
+    assert moves(groups).layout.title.text.startswith(f"From epoch {epoch} on the weights move less than a thousandth")
