@@ -349,8 +349,11 @@ def test_the_difference_has_the_sign_of_the_second():
 def test_the_numbers_of_a_difference_have_four_signs_at_most(right, digits):
     weak, strong = made_up(classes_right=np.full(10, 0.5)), made_up(classes_right=np.full(10, right))
     heat = figures.confusion_difference(weak, strong, ("A", "B")).data[0]
-    assert heat.texttemplate == f"%{{z:+.{digits}f}}"
-    assert max(len(f"{value:+.{digits}f}") for value in heat.z.ravel()) <= 4
+    told = {(v, t) for v, t in zip(heat.z.ravel().tolist(), np.ravel(heat.text).tolist())}
+    assert heat.texttemplate == "%{text}"
+    assert not any(t for v, t in told if abs(v) < 0.49)
+    written = [(v, t) for v, t in told if abs(v) > 0.51]
+    assert all(len(t) <= 4 and abs(float(t) - v) <= 0.51 * 10**-digits for v, t in written)
 
 
 def test_the_most_frequent_mistake_stands_first():

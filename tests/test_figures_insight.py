@@ -183,7 +183,9 @@ def test_kernels_stand_in_rows_each_on_its_own_scale_with_zero_grey():
 def test_kernels_title_gives_each_net_its_share():
     grey = made_up()
     grey = replace(grey, arrays={"kernels": np.repeat(grey.arrays["kernels"].mean(1, keepdims=True), 3, 1)})
-    assert title(kernels({"VGG11": grey, "VGG16": made_up()})).startswith("Colour holds 0 % in VGG11 and 6")
+    assert title(kernels({"VGG11": grey, "VGG16": made_up()})).startswith(
+        "Of the first layer's squared weights colour holds 0 % in VGG11 and 6"
+    )
 
 
 def test_the_explorer_shows_the_map_that_its_controls_choose(records):

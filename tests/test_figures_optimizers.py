@@ -174,6 +174,21 @@ def test_the_waterfall_names_what_brings_most_and_what_is_added_last():
     ]
 
 
+def test_a_loss_is_laid_to_the_part_that_costs_most():
+    worse = [replace(r, metrics={"test_accuracy": 1.2 - r.metrics["test_accuracy"]}) for r in factor(epochs=1)]
+    assert title(waterfall({"Adam": worse})) == "Of −16.0 points with Adam the larger net brings −10.0"
+    bare = [r for r in worse if r.recipe.settings.model["stage"] == 1]
+    assert title(waterfall({"Adam": bare})) == "Of −6.0 points with Adam batch normalisation brings −3.0"
+
+
+def test_final_runs_that_differ_in_more_than_the_last_part_are_no_step():
+    small = [made_up(seed=s, accuracy=0.82) for s in range(3)]
+    shorter = [replace(r, recipe=replace(r.recipe, settings=replace(r.recipe.settings, epochs=9))) for r in small]
+    undropped = [r for r in factor() if not r.recipe.settings.model["dropout"]]
+    for records, finals in ((factor(), shorter), (undropped, small)):
+        assert "L2" not in waterfall({"Adam": records}, {"Adam": finals}).data[0].x
+
+
 def test_short_runs_have_no_part_for_their_epochs():
     assert factorial(factor(epochs=1))[0] == [*GAINS][:4]
 
@@ -208,6 +223,9 @@ def test_a_measure_shows_ours_and_the_log_and_who_does_not_arrive():
     (late,) = [t for t in shown(figure) if t.name == "not reached"]
     assert (list(late.text), list(late.y)) == (["not reached by 3 runs"], pytest.approx([3.22]))
     assert title(figure).endswith("to SGD not reached")
+    titles = [b.args[1]["title.text"] for b in figure.layout.updatemenus[0].buttons]
+    assert titles[0].startswith("Epochs to 70 %: from ")
+    assert titles[1].startswith("Generalisation gap: ")
 
 
 def test_the_axis_of_every_measure_holds_its_marks_and_intervals_and_little_else():

@@ -98,10 +98,23 @@ def test_a_label_may_have_a_log_alone():
 
 def test_the_title_names_the_best_and_the_worst_and_the_distance_from_the_log(two):
     assert title(two) == (
-        "Adam ends with the highest test accuracy, 85.0 %, SGD with 83.0 %; at the end 0.5 points from the authors’ log"
+        "Adam ends with the higher test accuracy, 85.0 %, SGD with 83.0 %; at the end 0.5 points from the authors’ log"
     )
     turned = training_curves({"Adam": seeds(end=0.8), "SGD": seeds(end=0.83)}, ("test_accuracy",))
-    assert title(turned).startswith("SGD ends with the highest test accuracy, 83.0 %, Adam with 80.0 %")
+    assert title(turned).startswith("SGD ends with the higher test accuracy, 83.0 %, Adam with 80.0 %")
+
+
+def test_equal_ends_have_no_first():
+    equal = training_curves({n: seeds(1, end=0.8) for n in ("Adam", "SGD")}, ("test_accuracy",))
+    assert title(equal) == "Adam and SGD end with the same test accuracy, 80.0 %"
+
+
+def test_every_view_has_a_title_of_its_own(two):
+    told = [b.args[1]["title.text"].replace("<br>", " ") for b in two.layout.updatemenus[0].buttons]
+    assert told[0] == title(two)
+    assert len(set(told)) == len(told)
+    three = training_curves({n: seeds(end=e) for n, e in (("A", 0.7), ("B", 0.8), ("C", 0.9))}, ("test_accuracy",))
+    assert title(three).startswith("C ends with the highest test accuracy")
     assert title(training_curves({"Adam": seeds(end=0.8), "SGD": seeds(end=0.83)})).startswith("SGD ends with the low")
     assert title(training_curves({"Adam": seeds()}, ("test_accuracy",))).endswith("of 85.0 % after 30 epochs")
 

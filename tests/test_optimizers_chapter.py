@@ -240,4 +240,7 @@ def test_the_title_says_from_which_epoch_on_the_paths_stand_still(four, late, ep
         return replace(record, arrays={**record.arrays, **found})
 
     groups = {n: slowing(r, late if n == "SGD" else 1e-5) for n, r in four.items()}
+    assert all(
+        min(trace.y) > 0 and len(trace.x) == 3 for trace in moves(groups).data
+    )  # a line ends where nothing moves
     assert moves(groups).layout.title.text.startswith(f"From epoch {epoch} on the weights move less than a thousandth")

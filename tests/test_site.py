@@ -33,7 +33,8 @@ from PIL import Image
 x = np.arange(20, dtype=np.float32)
 steps = [{"label": str(k), "method": "restyle", "args": [{"y": [(x * k).tolist()]}, [0]]} for k in (1, 2, 3)]
 figure = go.Figure([go.Scatter(x=x, y=x, name="training"), go.Scatter(x=x, y=x**1.5, name="validation")])
-figure.update_layout(title_text="A finding that is long enough to wrap on a telephone, and then some",
+figure.update_layout(title={"text": "A finding that is long enough to wrap on a telephone, and then some",
+                            "subtitle": {"text": "made-up lines"}},
     xaxis_title="epoch", yaxis_title="loss", sliders=[{"steps": steps}],
     meta={"secondlook": {"id": "lines", "alt": "Two lines that rise, the second one faster."}})
 figure
@@ -394,6 +395,30 @@ def test_a_number_turns_the_arrow_keys_to_another_menu(browser, page):
         assert "control 2: two" in seen.page.locator("figure [aria-live]").first.text_content()
         seen.page.keyboard.press("ArrowRight")
         seen.page.wait_for_function("() => document.getElementById('lines').layout.sliders[0].active === 1")
+
+
+@pytest.mark.browser
+def test_a_control_that_sets_a_title_changes_the_finding_and_leaves_the_name_of_the_data(browser, page):
+    caption = "document.querySelector('[data-figure=lines] figcaption')"
+    with visit(browser, page) as seen:
+        draw_all(seen.page)
+        for text, told in (("Another<br>finding", "Another finding"), ("A third", "A third")):
+            seen.page.evaluate("text => Plotly.relayout('lines', {'title.text': text})", text)
+            seen.page.wait_for_function(f"() => {caption}.textContent.startsWith('{told}')")
+            assert seen.page.evaluate(f"() => {caption}.textContent") == f"{told}made-up lines"
+            assert seen.page.evaluate("() => document.getElementById('lines').layout.title.text") == ""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("theme", "light"), [("light", True), ("dark", False)])
+def test_the_chosen_entry_of_an_open_menu_has_the_paper_of_its_mode(browser, page, theme, light):
+    with visit(browser, page, theme=theme) as seen:
+        draw_all(seen.page)
+        seen.page.locator("[data-figure=confusion] .updatemenu-header").first.click()
+        fills = seen.page.evaluate("""() => [...document.querySelectorAll(
+            "[data-figure=confusion] .updatemenu-item-rect")].map(r => getComputedStyle(r).fill)""")
+        assert len(fills) == 3
+        assert all((sum(map(float, re.findall(r"[\d.]+", f)[:3])) > 600) == light for f in fills), fills
 
 
 @pytest.mark.browser

@@ -66,7 +66,10 @@
   function moveTitle(figure) {
     const text = figure.plot.layout.title?.text;
     if (!text) return;
-    figure.element.querySelector("figcaption").textContent = text.replace(/<[^>]*>/g, " ");
+    const caption = figure.element.querySelector("figcaption");
+    const old = [...caption.childNodes].filter((node) => !node.classList?.contains("sl-subtitle"));
+    caption.prepend(text.replace(/<[^>]*>/g, " "));
+    old.forEach((node) => node.remove());
     Plotly.relayout(figure.plot, "title.text", "");
   }
 

@@ -147,7 +147,7 @@ class Evidence:
         if images:
             mean = float(measured.mean())
             error = math.sqrt(max(mean * (1.0 - mean), 0.0) / images)
-        return forms.value(measured, number.value, number.half_unit, tolerance, error)
+        return forms.value(measured, number.value, number.half_unit, tolerance, error, number.text.endswith("%"))
 
     def curves(self, records: list[Record], name: str) -> list[np.ndarray]:
         """A curve of each record's history. Raises Unjudged where a record lacks it; values may be non-finite."""
@@ -162,7 +162,7 @@ class Evidence:
         odd = [r.recipe.seed for r, v in zip(records, values) if not np.all(np.isfinite(np.asarray(v, float)))]
         if odd:
             run = records[0].recipe.run
-            raise Unjudged(INCONCLUSIVE, f"{name} of {run} is no finite number for seeds {', '.join(map(str, odd))}")
+            raise Unjudged(INCONCLUSIVE, f"no finite {name} of {run} for seeds {', '.join(map(str, odd))}")
         return np.asarray(values, float)
 
     def diverged(self) -> str:

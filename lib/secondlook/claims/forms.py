@@ -33,11 +33,15 @@ class Outcome:
     p: float | None = None
 
 
-def value(values, published: float, half_unit: float, tolerance: float, sampling_se: float = 0.0) -> Outcome:
+def value(values, published: float, half_unit: float, tolerance: float, sampling_se: float = 0.0,
+          percent: bool = False) -> Outcome:  # fmt: skip
     """Whether a published number is consistent with the measured ones, and these narrow enough to bear it out.
 
-    `interval` is the mean ± the half-width inside which the published number is consistent.
+    `interval` is the mean ± the half-width inside which the published number is consistent. With `percent` the reason
+    gives shares as percentages and widths in points.
     """
+    say, size = (lambda v: f"{100 * v:.4g} %", lambda v: f"{100 * v:.3g} points") if percent else (
+        lambda v: f"{v:.4g}", lambda v: f"{v:.3g}")  # fmt: skip
     mean, half = summary(values).mean, prediction_half_width(values, half_unit, sampling_se)
     consistent = abs(mean - published) <= half + ROUNDING
     if not consistent:
@@ -45,11 +49,11 @@ def value(values, published: float, half_unit: float, tolerance: float, sampling
     else:
         verdict = REPRODUCED if half <= tolerance + ROUNDING else INCONCLUSIVE
     why = (
-        f"published {published:.4g}, measured {mean:.4g} ± {half:.3g} over {len(values)} seeds: "
+        f"published {say(published)}, measured {say(mean)} ± {size(half)} over {len(values)} seeds: "
         f"{'consistent' if consistent else 'not consistent'}"
     )
     if consistent:
-        why += f", half-width {'within' if verdict == REPRODUCED else 'wider than'} the tolerance {tolerance:g}"
+        why += f", half-width {'within' if verdict == REPRODUCED else 'wider than'} the tolerance {size(tolerance)}"
     return Outcome(verdict, why, published, mean, [mean - half, mean + half])
 
 

@@ -79,7 +79,8 @@ def value(e: Evidence, run="", values=(), **one) -> Outcome:
         entries.append(entry)
     e.gather(*dict.fromkeys(owners), first=LEAST_SEEDS)  # so that all that is missing is told at once
     groups = [e.gather(own, first=LEAST_SEEDS)[0] for own in owners]
-    outcome = forms.several([(entry["metric"], e.compare(group, **entry)) for entry, group in zip(entries, groups)])
+    names = [e.published(entry["published"]).says or entry["metric"] for entry in entries]
+    outcome = forms.several([(n, e.compare(group, **own)) for n, own, group in zip(names, entries, groups)])
     planned = [len(e.recipes(*own)) for own in owners]
     early = {f"{len(g)} of {n}": None for g, n in zip(groups, planned) if len(g) < n}
     return replace(outcome, why=f"{outcome.why}; the first {' and '.join(early)} planned") if early else outcome
@@ -211,6 +212,8 @@ def _judgement(e: Evidence, outcome: Outcome) -> Judgement:
     claim = e.claim
     used = list(e.used.values()) if outcome.verdict != forms.NOT_RUN else []
     reasons = [outcome.why, e.diverged() if used else "", claim.why]
+    if outcome.verdict == forms.NOT_RUN:  # what is known comes before the commands that are wanted
+        reasons.reverse()
     return Judgement(
         id=claim.id,
         report=e.report.name,
@@ -223,7 +226,7 @@ def _judgement(e: Evidence, outcome: Outcome) -> Judgement:
         profile=PROFILE,
         data=Record(e.asked[0], "", {}).data_name if e.asked else "",
         records=sorted(record.id for record in used),
-        why=". ".join(r.rstrip(".") for r in reasons if r) + ".",
+        why=". ".join(r[0].upper() + r[1:].rstrip(".") for r in reasons if r) + ".",
     )
 
 

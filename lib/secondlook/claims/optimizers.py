@@ -13,10 +13,15 @@ from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence, Unjudged
 from secondlook.claims.forms import CONTRADICTED, REPRODUCED, UNDERSPECIFIED, Outcome
 from secondlook.evaluation.curves import EARLY, end_gap, epochs_to, rate_left, rises, seconds_to, volatility
+from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.logs import Curves, keras_curves
 from secondlook.recipe import RecipeError
 
 FINAL = 3  # the stage that the report's figures show
+SETTINGS = {"optimizer.name": "the optimiser", "optimizer.learning_rate": "its learning rate",
+            "optimizer.momentum": "its momentum", "optimizer.alpha": "its average", "optimizer.eps": "its ε",
+            "model.stage": "the net", "penalty.l2_dense": "its L2 term", "schedule.name": "the schedule",
+            "epochs": "the epochs"}  # fmt: skip
 NAMES = {"adam": "Adam", "sgd": "SGD", "rmsprop": "RMSprop", "adamax": "Adamax"}
 
 
@@ -47,28 +52,37 @@ def techniques(e: Evidence, pairs: dict, runs: dict) -> Outcome:
 
 
 def first_to(e: Evidence, first: list, targets: list) -> Outcome:
-    """The optimisers `first` reach each target accuracy in fewer epochs than all the others do, in the log."""
+    """The optimisers `first` reach each target accuracy in fewer epochs than all the others do, in the log.
+
+    Where records of the final runs are there, the reason says when these reach it.
+    """
     parts, told = {}, []
     for target in targets:
         epochs = {n: epochs_to(_final(e, n)["test_accuracy"], target) for n in NAMES}
-        told += [f"epochs to {target:.0%}: " + ", ".join(f"{NAMES[n]} {v:g}" for n, v in epochs.items())]
+        told += [f"epochs to {100 * target:g} %: " + ", ".join(f"{NAMES[n]} {v:g}" for n, v in epochs.items())]
         rest = min(v for n, v in epochs.items() if n not in first)
-        parts[f"{' and '.join(NAMES[n] for n in first)} lead to {target:.0%}"] = max(epochs[n] for n in first) < rest
-    return _settled(parts, "; ".join(told))
+        parts[f"{' and '.join(NAMES[n] for n in first)} lead to {100 * target:g} %"] = (
+            max(epochs[n] for n in first) < rest
+        )
+    return _settled(parts, "; ".join(told) + _ours_to(e, targets))
 
 
 def efficient(e: Evidence, first: str, target: float) -> Outcome:
-    """In the log `first` has the highest last accuracy, the shortest epochs, and the fewest seconds to `target`."""
+    """In the log `first` has the highest last accuracy, the shortest epochs, and the fewest seconds to `target`.
+
+    The first epoch, which holds the start of the process, is counted as long as the mean of the others.
+    """
     curves = {n: _final(e, n) for n in NAMES}
+    seconds = {n: np.r_[c["seconds"][1:].mean(), c["seconds"][1:]] for n, c in curves.items()}
     accuracy = {n: c["test_accuracy"][-1] for n, c in curves.items()}
-    pace = {n: c["seconds"].mean() for n, c in curves.items()}
-    arrival = {n: seconds_to(c["test_accuracy"], target, c["seconds"]) for n, c in curves.items()}
+    pace = {n: own.mean() for n, own in seconds.items()}
+    arrival = {n: seconds_to(c["test_accuracy"], target, seconds[n]) for n, c in curves.items()}
     parts = {
         "the highest accuracy": _alone(accuracy, first, max),
         "the shortest epochs": _alone(pace, first, min),
-        f"the fewest seconds to {target:.0%}": _alone(arrival, first, min),
+        f"the fewest seconds to {100 * target:g} %": _alone(arrival, first, min),
     }
-    told = f"seconds an epoch: {_listed(pace, '.1f')}; seconds to {target:.0%}: {_listed(arrival, '.0f')}"
+    told = f"seconds an epoch: {_listed(pace, '.1f')}; seconds to {100 * target:g} %: {_listed(arrival, '.0f')}"
     return _settled(parts, told, list(pace.values()))
 
 
@@ -76,11 +90,12 @@ def figure(e: Evidence, optimizer: str, says: list) -> Outcome:
     """Every statement `says` about an optimiser's final curves holds in the log.
 
     close: training and test accuracy end less than 2 points apart · overfits: training accuracy ends above test
-    accuracy · restless: the test accuracy changes most of the four.
+    accuracy.
 
-    Two words have two plain measures each, held against the median of the four; where these disagree the claim is
-    underspecified. smooth: the changes of the test loss from epoch to epoch spread less, and its rises add up to less ·
-    rapid: 70 % is reached in no more epochs, and the third epoch is further above the first.
+    The other words have two plain measures each; where these disagree the claim is underspecified. restless: the
+    changes of the test accuracy from epoch to epoch spread most of the four, and its falls add up to most · steady: to
+    no more than the median of the four · smooth: so the changes and the rises of the test loss · rapid: 70 % is reached
+    in no more epochs than the median, and the third epoch is as far above the first.
     """
     curves = {n: _final(e, n) for n in NAMES}
 
@@ -91,18 +106,24 @@ def figure(e: Evidence, optimizer: str, says: list) -> Outcome:
         """Not above the median of the four, or not below it."""
         return sign * values[optimizer] <= sign * np.median(list(values.values()))
 
-    gap = of(end_gap, "train_accuracy", "test_accuracy")
+    gap = of(lambda a, b: 100 * end_gap(a, b), "train_accuracy", "test_accuracy")
+    unrest = {"points that its changes spread": of(lambda v: 100 * volatility(v), "test_accuracy"),
+              "points that its falls add up to": of(lambda v: 100 * rises(-v), "test_accuracy")}  # fmt: skip
     measures = {
-        "close": {"points at the end": (gap, lambda v: abs(v[optimizer]) < 0.02)},
+        "close": {"points at the end": (gap, lambda v: abs(v[optimizer]) < 2)},
         "overfits": {"points at the end": (gap, lambda v: v[optimizer] > 0)},
-        "restless": {"spread of its changes": (of(volatility, "test_accuracy"), lambda v: _alone(v, optimizer, max))},
+        "restless": {name: (values, lambda v: _alone(v, optimizer, max)) for name, values in unrest.items()},
+        "steady": {name: (values, lambda v: typical(v, 1)) for name, values in unrest.items()},
         "smooth": {
             "spread of its changes": (of(volatility, "test_loss"), lambda v: typical(v, 1)),
             "sum of its rises": (of(rises, "test_loss"), lambda v: typical(v, 1)),
         },
         "rapid": {
             "epochs to 70 %": (of(lambda v: epochs_to(v, 0.7), "test_accuracy"), lambda v: typical(v, 1)),
-            "gain in the first three epochs": (of(lambda v: v[2] - v[0], "test_accuracy"), lambda v: typical(v, -1)),
+            "points gained from the first to the third epoch": (
+                of(lambda v: 100 * (v[2] - v[0]), "test_accuracy"),
+                lambda v: typical(v, -1),
+            ),
         },
     }
     if unknown := [s for s in says if s not in measures]:
@@ -145,13 +166,14 @@ def regularised(e: Evidence, pairs: dict) -> Outcome:
 
 def last_is_highest(e: Evidence, published: dict) -> Outcome:
     """The published final accuracy of each optimiser is the highest of its logged epochs."""
-    parts, told = {}, []
+    lower, told = [], []
     for name, key in published.items():
         number, accuracy = e.published(key), _final(e, name)["test_accuracy"]
         best = int(accuracy.argmax())
-        parts[f"{NAMES[name]} published its highest"] = number.value >= accuracy[best] - number.half_unit
-        told.append(f"{NAMES[name]} {number.text}, highest {accuracy[best]:.2%} in epoch {best + 1}")
-    return _settled(parts, "; ".join(told))
+        lower += [NAMES[name]] if number.value < accuracy[best] - number.half_unit else []
+        told.append(f"{NAMES[name]} {number.text}, highest {_percent(accuracy[best])} in epoch {best + 1}")
+    told.append(f"below their highest: {', '.join(lower) or 'none'}")
+    return _settled({"each is the highest of its epochs": not lower}, "; ".join(told))
 
 
 def two_runs(e: Evidence, published: list) -> Outcome:
@@ -159,7 +181,7 @@ def two_runs(e: Evidence, published: list) -> Outcome:
     numbers = [e.published(name) for name in published]
     last = _logs(e)[1, "adam"]["test_accuracy"][-1]
     fits = [abs(n.value - last) <= n.half_unit for n in numbers]
-    told = f"{' and '.join(n.text for n in numbers)} are printed, and the log ends at {last:.2%}"
+    told = f"{' and '.join(n.text for n in numbers)} are printed, and the log ends at {_percent(last)}"
     return _settled(
         {"the numbers differ": len({n.value for n in numbers}) > 1, "one is the log's": sum(fits) == 1}, told
     )
@@ -170,7 +192,7 @@ def frozen(e: Evidence, epoch: int, rate: float, change: float) -> Outcome:
     schedule = e.recipes("final-adam")[0].settings.schedule
     left = float(rate_left(schedule, epoch + 1)[-1])
     moved = {n: float(np.ptp(_final(e, n)["test_accuracy"][epoch:])) for n in NAMES}
-    told = f"in epoch {epoch}, counted from 0, the rate is {left:.1e} of the first; the test accuracy then moves by "
+    told = f"in epoch {epoch + 1} the rate is {left:.1e} of the first; from there on the test accuracy moves by "
     parts = {"the rate is that low": left < rate, "nothing moves": max(moved.values()) < change}
     return _settled(parts, told + f"{_listed({n: 100 * v for n, v in moved.items()}, '.2f')} points", left)
 
@@ -183,11 +205,9 @@ def controlled(e: Evidence, columns: dict) -> Outcome:
     settings = {name: [e.recipes(run)[0].settings for run in runs] for name, runs in columns.items()}
     within = {name: _all_differing([(own[0], other) for other in own[1:]]) for name, own in settings.items()}
     others = {name: [s for s in own if not s.startswith("optimizer")] for name, own in within.items()}
-    told = "; ".join(f"within {name}: {', '.join(own) or 'nothing'}" for name, own in within.items())
-    between = _all_differing(list(zip(*settings.values())))
-    told += f"; between the columns: {', '.join(between) or 'nothing'}"
-    return _settled({f"{name} differ in the optimiser alone": not own for name, own in others.items()}, told,
-                    [len(own) for own in others.values()])  # fmt: skip
+    within["the columns, one against the other"] = _all_differing(list(zip(*settings.values())))
+    told = "; ".join(f"what differs in {name}: {_worded(own)}" for name, own in within.items())
+    return _settled({f"{name} differ in the optimiser alone": not own for name, own in others.items()}, told)
 
 
 def advantage(e: Evidence, runs: list, than: list) -> Outcome:
@@ -214,6 +234,20 @@ def differing(a, b) -> list[str]:
     return names
 
 
+def _ours_to(e: Evidence, targets: list) -> str:
+    """When our final runs reach each target accuracy, in mean epochs over their seeds; empty without their records."""
+    try:
+        groups = e.gather(*(f"final-{name}" for name in NAMES), first=LEAST_SEEDS)
+    except Unjudged:
+        return ""
+    curves = {name: e.curves(records, "test_accuracy") for name, records in zip(NAMES, groups)}
+    told = f"; over {len(groups[0])} seeds of ours"
+    for target in targets:
+        epochs = {name: np.mean([epochs_to(c, target) for c in own]) for name, own in curves.items()}
+        told += f", to {100 * target:g} %: {_listed(epochs, '.3g')}"
+    return told
+
+
 def _logs(e: Evidence) -> dict[tuple[int, str], Curves]:
     return keras_curves(e.report.path.parents[1])
 
@@ -227,7 +261,7 @@ def _paired(e: Evidence, pairs: dict, told: str) -> dict[str, list]:
     try:
         groups = e.gather(*(run for own in pairs.values() for run in own))
     except Unjudged as unjudged:
-        raise Unjudged(unjudged.verdict, f"{unjudged.why}; {told}") from None
+        raise Unjudged(unjudged.verdict, f"{told}; {unjudged.why}") from None
     return dict(zip(pairs, zip(groups[::2], groups[1::2])))
 
 
@@ -242,6 +276,14 @@ def _settled(parts: dict[str, bool], told: str, measured=None) -> Outcome:
 def _alone(values: dict, name: str, best) -> bool:
     """Whether `name` alone has the best value."""
     return [n for n, v in values.items() if v == best(values.values())] == [name]
+
+
+def _worded(settings: list[str]) -> str:
+    return ", ".join(SETTINGS.get(name, name) for name in settings) or "nothing"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
 def _listed(values: dict, form: str) -> str:

@@ -8,6 +8,7 @@ from secondlook.figures.template import MEASURED, finish, views
 from secondlook.figures.values import caption, class_names, mean_interval, needed, percent, sentence
 from secondlook.record import Record
 
+LEAST = 0.5  # points below which a cell of a difference is left empty: on a telephone the numbers would touch
 MOST = 30  # classes up to which there is room for a view of the columns, and, up to half of it, for numbers in cells
 
 
@@ -39,8 +40,8 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
     figure.update_layout(updatemenus=[views(range(len(told)), [t[0] for t in told])])
     right = np.diag(rows)
     best, worst = int(right.argmax()), int(right.argmin())
-    title = f"{sentence(names[best])} is recognised most often, in {percent(right[best], 0)} of its images, "
-    title = f"{name}: {title}" if name else title
+    title = f"{name}: {names[best]}" if name else sentence(names[best])
+    title += f" is recognised most often, in {percent(right[best], 0)} of its images, "
     title += f"{names[worst]} least, in {percent(right[worst], 0)}"
     alt = (
         f"Confusion matrix of {len(names)} classes, labels down, predictions across. {title}. {_mistake(rows, names)}."
@@ -62,7 +63,9 @@ def confusion_difference(a: Record | list[Record], b: Record | list[Record], lab
     change = 100 * (_shares(matrices(b).mean(0), 1) - _shares(matrices(a).mean(0), 1))
     figure = go.Figure()
     short = "+.1f" if np.abs(change).max() < 9.95 else "+.0f"  # four signs fit into a cell on a telephone
-    _heat(figure, change, names, zmid=0, name="points of the label's images", texttemplate=_cells(names, short),
+    texts = [[f"{v:{short}}" if abs(v) >= LEAST else "" for v in row] for row in change]
+    _heat(figure, change, names, zmid=0, name="points of the label's images", text=texts,
+          texttemplate="%{text}" if 2 * len(names) <= MOST else None,
           hovertemplate="%{y} called %{x}: %{z:+.1f} points<extra></extra>")  # fmt: skip
     gain = np.diag(change)
     k = int(np.abs(gain).argmax())

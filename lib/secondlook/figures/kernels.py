@@ -9,7 +9,7 @@ from PIL import Image
 
 from secondlook.figures.marks import picture
 from secondlook.figures.template import finish, menu
-from secondlook.figures.values import caption, joined, needed, percent, sentence
+from secondlook.figures.values import caption, joined, needed, percent
 from secondlook.record import Record
 
 ACROSS = 8  # kernels in a row
@@ -101,9 +101,7 @@ def _finding(found: dict[str, np.ndarray]) -> str:
     """How much of the kernels is colour (or, of nets with other channels, change), against random weights."""
     coloured = {label: k for label, k in found.items() if k.shape[1] == 3}
     if coloured:
-        said = [f"{percent(colour_shares(k).mean(), 0)} in {label}" for label, k in coloured.items()]
-        return sentence(
-            f"colour holds {joined(said)} of the first layer's squared weights; random weights would have 67 %"
-        )
-    said = [f"{percent(spatial_shares(k).mean(), 0)} in {label}" for label, k in found.items()]
-    return sentence(f"change across the kernel holds {joined(said)} of the first layer's squared weights")
+        said = joined(f"{percent(colour_shares(k).mean(), 0)} in {label}" for label, k in coloured.items())
+        return f"Of the first layer's squared weights colour holds {said}; of random ones it would hold 67 %"
+    said = joined(f"{percent(spatial_shares(k).mean(), 0)} in {label}" for label, k in found.items())
+    return f"Of the first layer's squared weights change across the kernel holds {said}"

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.marks import across, label_rows, means, seeds
-from secondlook.figures.template import PUBLISHED, QUIET, finish, views
+from secondlook.figures.template import PUBLISHED, QUIET, finish, views, wrapped
 from secondlook.figures.values import caption, counted, flat, joined, mean_interval, sentence
 from secondlook.logs import Curves
 from secondlook.record import Record
@@ -34,26 +34,30 @@ def measures(groups: Mapping[str, list[Record]], of: Sequence[Measure], logs: Ma
     """
     everything = flat(groups, "measures of curves") if groups else []
     labels = list(dict.fromkeys([*logs, *groups]))
-    figure, owners, layouts = go.Figure(), [], []
+    figure, owners, layouts, titles = go.Figure(), [], [], []
     for view, measure in enumerate(of):
         ours = {label: _values(measure, [r.history for r in groups.get(label, [])]) for label in labels}
         theirs = {label: _values(measure, [logs[label]] if label in logs else []) for label in labels}
         before = len(figure.data)
         _view(figure, measure, list(ours.values()), list(theirs.values()))
         owners += [view] * (len(figure.data) - before)
-        layouts.append(_axis(measure, figure.data[before:]))
-        if view == 0:
-            told = [own for own in (ours, theirs) if any(len(v) and np.isfinite(v).all() for v in own.values())]
-            title = _finding(measure, told[0] if told else {}, bool(told) and told[0] is ours)
+        told = [own for own in (ours, theirs) if any(len(v) and np.isfinite(v).all() for v in own.values())]
+        full = told and told[0] is ours and {n: v for n, v in ours.items() if _is_full(groups.get(n, []))}
+        titles.append(_finding(measure, full or (told[0] if told else {}), bool(told) and told[0] is ours, view == 0))
+        layouts.append({**_axis(measure, figure.data[before:]), "title.text": wrapped(titles[-1])})
     for trace, owner in zip(figure.data, owners):
         trace.visible = owner == 0
     if len(of) > 1:
         figure.update_layout(updatemenus=[views(owners, [sentence(m.name) for m in of], layouts)])
-    figure.update_layout({key.replace(".", "_"): value for key, value in layouts[0].items()})
+    figure.update_layout({key.replace(".", "_"): value for key, value in layouts[0].items() if key != "title.text"})
     label_rows(figure, labels)
     note = caption(everything) if everything else "the authors’ logs on CIFAR-10"
-    alt = f"Dot plot of {joined(m.name for m in of)}, of {joined(labels)}. {title}."
-    return finish(figure, id, title, alt, note, 150 + height * len(labels))
+    alt = f"Dot plot of {joined(m.name for m in of)}, of {joined(labels)}. {titles[0]}."
+    return finish(figure, id, titles[0], alt, note, 150 + height * len(labels))
+
+
+def _is_full(records: list[Record]) -> bool:
+    return bool(records) and all(r.recipe.profile == "full" for r in records)
 
 
 def _values(measure: Measure, curves: list[Mapping[str, np.ndarray]]) -> np.ndarray:
@@ -104,11 +108,16 @@ def _view(figure: go.Figure, measure: Measure, ours: list[np.ndarray], theirs: l
                            hovertemplate="%{text}<extra></extra>")  # fmt: skip
 
 
-def _finding(measure: Measure, values: dict[str, np.ndarray], ours: bool) -> str:
-    """Who has the least and who the most of a measure; a label with a run that does not arrive has the most."""
+def _finding(measure: Measure, values: dict[str, np.ndarray], ours: bool, needed: bool) -> str:
+    """Who has the least and who the most of a measure; a label with a run that does not arrive has the most.
+
+    Of rows of which some are full, these alone. Raises ValueError where a title is `needed` and nobody has a number.
+    """
     with np.errstate(invalid="ignore"):
         ends = {label: float(np.mean(v)) for label, v in values.items() if len(v) and not np.isnan(v).any()}
     if not any(np.isfinite(v) for v in ends.values()):
+        if not needed:
+            return f"{sentence(measure.name)}: nobody has it"
         raise ValueError(f"no run and no log has a finite number of {measure.name}")
     low, high = min(ends, key=ends.get), max(ends, key=ends.get)
     where = "" if ours else " in the authors’ log"

@@ -165,7 +165,9 @@ def _finding(found: list[Comparison], labels: list[str]) -> str:
         if not own:
             continue
         fit, width = sum(c.consistent for c in own), max(c.half for c in own)
-        said = f"± {100 * width:.1f} points" if width < ANY else "one interval so wide that any number fits"
+        low, high = (f"{100 * edge:.1f}" for edge in (min(c.half for c in own), width))
+        said = f"± {low} to {high} points" if low != high else f"± {high} points"
+        said = said if width < ANY else "one interval so wide that any number fits"
         told.append((-fit, width, f"{label} {fit} of {len(own)} ({said})"))
     if not told:
         seeds = joined(sorted({counted(c.seeds, "seed") for c in found}))

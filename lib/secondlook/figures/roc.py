@@ -37,8 +37,8 @@ def roc(records: Record | list[Record], id: str = "roc", name: str = "") -> go.F
     figure.update_yaxes(title="true positive rate", range=[0, 1], tickformat=".2~%")
     best, worst = order[0], order[-1]
     mean = np.mean([a.value for a in areas])
-    title = f"{sentence(names[best])} is told from the rest best (AUC {areas[best].value:.3f}), "
-    title = f"{name}: {title}" if name else title
+    title = f"{name}: {names[best]}" if name else sentence(names[best])
+    title += f" is told from the rest best (AUC {areas[best].value:.3f}), "
     title += f"{names[worst]} worst ({areas[worst].value:.3f}); the mean over classes is {mean:.3f}"
     part = "" if len(shown) == len(order) else f" Of {len(order)} classes the five best and the five worst are drawn."
     alt = f"ROC curves, true against false positive rate, of {joined(names[i] for i in sorted(shown))}. {title}.{part}"

@@ -16,18 +16,18 @@ LOWEST = 1e-14  # of the axis
 
 
 def schedules(tables: Mapping[str, dict], logs: Mapping[str, Curves], name: str, epochs: int = 30,
-              id: str = "schedules") -> go.Figure:  # fmt: skip
+              shorter: Mapping[str, int] | None = None, id: str = "schedules") -> go.Figure:  # fmt: skip
     """The share of the first rate left in each epoch under each labelled schedule, and logged test accuracies below.
 
-    `tables` are recipes' `schedule` tables by label; `name` is the label of the one that the logs were made under.
-    Needs no record. Raises ValueError for an unknown schedule.
+    `tables` are recipes' `schedule` tables by label; `name` is the label of the one that the logs were made under;
+    `shorter` gives the epochs of those that end earlier. Needs no record. Raises ValueError for an unknown schedule.
     """
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.08, row_heights=[0.55, 0.45])
-    at, found = np.arange(1, epochs + 1), {label: rate_left(table, epochs) for label, table in tables.items()}
+    found = {label: rate_left(table, (shorter or {}).get(label, epochs)) for label, table in tables.items()}
     places = looks([*logs, *found])
     for label, left in found.items():
         k = places[label] % 10
-        figure.add_scatter(x=at, y=left, name=label, mode="lines", row=1, col=1,
+        figure.add_scatter(x=np.arange(1, len(left) + 1), y=left, name=label, mode="lines", row=1, col=1,
                            line={"color": CLASS_COLOURS[k], "dash": DASHES[k % 3], "width": 2, "shape": "hv"},
                            hovertemplate=f"{label} %{{y:.2g}}<extra></extra>")  # fmt: skip
     for label, curves in logs.items():

@@ -100,13 +100,14 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
         figure.update_layout(legend_y=min(-0.18, -BELOW / max(height - 70, 60)))
     if figure.layout.meta and all(trace.type in ("scatter", "bar") for trace in figure.data):
         extras = {**figure.layout.meta["secondlook"], **extras}
-    lines = textwrap.wrap(title, WIDTH)
-    room = LINE * len(lines) + SUBTITLE
+    lines = wrapped(title)
+    others = [b.args[1].get("title.text", "") for m in figure.layout.updatemenus for b in m.buttons if len(b.args) > 1]
+    room = LINE * max(text.count("<br>") + 1 for text in (lines, *others)) + SUBTITLE
     figure.layout.template = LIGHT  # as the book has it; to update Plotly's own one with it takes a fifth of a second
     figure.update_layout(
         height=height + room,
         margin_t=top + room,
-        title={"text": "<br>".join(lines), "subtitle": {"text": data_name}, "pad.t": 22},
+        title={"text": lines, "subtitle": {"text": data_name}, "pad.t": 22},
         meta={"secondlook": {"id": id, "alt": alt, "room": room, **{k: v for k, v in extras.items() if v}}},
     )
     for trace in figure.data:
@@ -116,6 +117,12 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
                 trace[key] = None  # Plotly keeps the old array where the new one is equal
                 trace[key] = slim
     return figure
+
+
+def wrapped(title: str) -> str:
+    """A title in the lines that a figure has room for."""
+    kept = title.replace(" %", "\xa0%")  # a number and its sign stay on one line
+    return "<br>".join(textwrap.wrap(kept, WIDTH)).replace("\xa0%", " %")
 
 
 def menu(buttons: Sequence[tuple[str, dict, dict]]) -> dict:

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.curves import band, history, mean_curve
-from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, finish, looks, views
+from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, finish, looks, views, wrapped
 from secondlook.figures.values import caption, counted, digits, flat, joined, percent, sentence, words
 from secondlook.record import Record
 
@@ -30,7 +30,7 @@ def training_curves(
     """
     everything, logs = flat(groups, "training curves"), logs or {}
     labels = list(dict.fromkeys([*groups, *logs]))
-    figure, owners, shown, ends, places = go.Figure(), [], [], {}, looks(labels)
+    figure, owners, shown, titles, places = go.Figure(), [], [], [], looks(labels)
     for metric in metrics:
         own = {label: _epochs(r, metric) for label, r in groups.items() if all(metric in x.history for x in r)}
         if not own:
@@ -42,18 +42,20 @@ def training_curves(
             if label in logged:
                 owners += _theirs(figure, label, logged[label], k, metric, len(shown))
         shown.append(metric)
-        ends.setdefault("first", (metric, own, logged))
+        titles.append(_finding(metric, own, logged))
     if not shown:
         known = sorted(set().union(*(r.history for r in everything)))
         raise ValueError(f"no record has the histories {joined(metrics)}; they have {', '.join(known)}")
     for trace, owner in zip(figure.data, owners):
         trace.visible = owner == 0
-    layouts = [_axis(metric) for metric in shown]
+    layouts = [{**_axis(metric), "title.text": wrapped(title)} for metric, title in zip(shown, titles)]
     if len(shown) > 1:
         figure.update_layout(updatemenus=[views(owners, [sentence(words(m)) for m in shown], layouts)])
     figure.update_yaxes(exponentformat="power")
-    figure.update_layout(xaxis_title="epoch", hovermode="x", **{k.replace(".", "_"): v for k, v in layouts[0].items()})
-    title = _finding(*ends["first"])
+    figure.update_layout(
+        xaxis_title="epoch", hovermode="x", **{k.replace(".", "_"): v for k, v in _axis(shown[0]).items()}
+    )
+    title = titles[0]
     alt = f"Line chart of {joined(words(m) for m in shown)} against the epoch: {joined(labels)}. {title}."
     return finish(figure, id, title, alt, caption(everything), 440)
 
@@ -117,8 +119,12 @@ def _finding(metric: str, own: dict, logged: dict) -> str:
     (best, epochs), lowest = ends[order[0]], not _is_share(metric)
     title = f"{sentence(order[0])} has a {words(metric)} of {said(best)} after {counted(epochs, 'epoch')}"
     if len(order) > 1:
-        ranked = f"the {'lowest' if lowest else 'highest'} {words(metric)}, {said(best)}"
+        pair = len(order) == 2
+        ranked = "lower" if lowest and pair else "lowest" if lowest else "higher" if pair else "highest"
+        ranked = f"the {ranked} {words(metric)}, {said(best)}"
         title = f"{sentence(order[0])} ends with {ranked}, {order[-1]} with {said(ends[order[-1]][0])}"
+        if said(best) == said(ends[order[-1]][0]):
+            title = f"{sentence(joined(order))} end with the same {words(metric)}, {said(best)}"
     gaps = [gap for label, curve in logged.items() if label in ends if (gap := _gap(own[label], curve)) is not None]
     if gaps:
         low, high = (f"{100 * g:.1f} points" if _is_share(metric) else digits(g) for g in (min(gaps), max(gaps)))

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, looks, views
-from secondlook.figures.values import caption, digits, joined, needed, percent, sentence
+from secondlook.figures.values import caption, joined, needed, percent, sentence
 from secondlook.record import Record
 
 LEAST = 1e-9  # a move that a logarithmic axis can show
@@ -47,7 +47,7 @@ def trajectories(groups: Mapping[str, Record], id: str = "trajectories") -> go.F
 
 
 def moves(groups: Mapping[str, Record], id: str = "moves") -> go.Figure:
-    """How far each epoch moves the weights of each labelled record (`path_moves`), on a logarithmic axis from 1e-9.
+    """How far each epoch moves the weights of each labelled record (`path_moves`), on a logarithmic axis, down to 1e-9.
 
     Raises ValueError where a record keeps no path.
     """
@@ -59,7 +59,8 @@ def moves(groups: Mapping[str, Record], id: str = "moves") -> go.Figure:
         found[label] = np.asarray(record.arrays["path_epochs"])[1:], np.asarray(record.arrays["path_moves"], float)
     figure = go.Figure()
     for (label, (x, y)), k in zip(found.items(), looks(found).values()):
-        figure.add_scatter(x=x, y=np.maximum(y, LEAST), name=label, mode="lines+markers",
+        there = y >= LEAST  # a path that stands still has no place on a logarithmic axis: its line ends
+        figure.add_scatter(x=x[there], y=y[there], name=label, mode="lines+markers",
                            line={"color": CLASS_COLOURS[k % 10], "width": 2},
                            hovertemplate=f"{label} %{{y:.3g}}<extra></extra>",
                            marker={"symbol": SYMBOLS[k % 10], "size": 6})  # fmt: skip
@@ -126,6 +127,6 @@ def _finding(groups: Mapping[str, Record], kept: float) -> str:
     """How far each path ends from the start, and how much of the paths the common map shows."""
     far = {label: float(np.linalg.norm(r.arrays["path_sketch"][-1])) for label, r in groups.items()}
     low, high = min(far, key=far.get), max(far, key=far.get)
-    title = f"{sentence(high)} ends farthest from the start, {digits(far[high])}"
-    title += f", {low} nearest, {digits(far[low])}" if low != high else ""
+    title = f"{sentence(high)} ends farthest from the start, about {far[high]:.2g}"
+    title += f", {low} nearest, about {far[low]:.2g}" if low != high else ""
     return f"{title}; the map shows {percent(kept, 0)} of the paths’ variance"

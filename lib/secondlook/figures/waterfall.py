@@ -1,5 +1,6 @@
 """What each part of a recipe brings, from runs of every combination of the parts: a waterfall."""
 
+from dataclasses import asdict
 from itertools import permutations, product
 
 import numpy as np
@@ -17,25 +18,28 @@ PARTS = {  # a setting: its word, and its value where the part is absent
     ("schedule", "name"): ("schedule", "constant"),
 }
 LONGER = "more epochs"
+WITH_ARTICLE = ("larger net", "schedule")
 Cells = dict[tuple[bool, ...], np.ndarray]  # which parts are there → an accuracy a seed
 
 
 def waterfall(groups: dict[str, list[Record]], finals: dict[str, list[Record]] | None = None,
-              last: str = "L2", id: str = "waterfall") -> go.Figure:  # fmt: skip
+              last: tuple[str, str] = ("penalty", "L2"), id: str = "waterfall") -> go.Figure:  # fmt: skip
     """For each label, from the test accuracy without any part to that with all, each part's share as a step.
 
     A group holds the runs of a factorial: every combination of the parts in PARTS that its records vary. Training for
     more than ten epochs is a part of its own where the schedule leaves the first ten alone, read off the curves. Two
     views a label: shares averaged over all orders of adding the parts (Shapley 1953), and added one by one. `finals`
-    are the runs with one thing more, called `last`. Raises ValueError for a factorial that is not whole.
+    are the runs with one thing more, `last`: a setting and its word; those that differ in anything else are left out.
+    Raises ValueError for a factorial that is not whole.
     """
-    everything = flat(groups, "a waterfall") + [r for own in (finals or {}).values() for r in own]
+    finals = {label: _with_one_more(own, groups.get(label, []), last[0]) for label, own in (finals or {}).items()}
+    everything = flat(groups, "a waterfall") + [r for own in finals.values() for r in own]
     figure, labels, owners, told = go.Figure(), [], [], {}
     for label, records in groups.items():
         names, cells, seeds = factorial(records)
-        more = _beyond(cells[(True,) * len(names)], seeds, (finals or {}).get(label, []))
+        more = _beyond(cells[(True,) * len(names)], seeds, finals.get(label, []))
         for how, shares in (("averaged over all orders", averaged(cells)), ("one by one", one_by_one(cells))):
-            steps = {**dict(zip(names, shares)), **({last: more} if more is not None else {})}
+            steps = {**dict(zip(names, shares)), **({last[1]: more} if more is not None else {})}
             _bars(figure, cells[(False,) * len(names)], steps, visible=not labels)
             owners.append(len(labels))
             labels.append(f"{label}, {how}")
@@ -84,6 +88,18 @@ def _setting(record: Record, part: tuple[str, str]):
     return getattr(record.recipe.settings, part[0]).get(part[1])
 
 
+def _with_one_more(finals: list[Record], records: list[Record], setting: str) -> list[Record]:
+    """Those of `finals` that differ in one setting alone from the runs that have every part."""
+    parted = {setting, *(owner for owner, _ in PARTS)}
+
+    def other(record: Record) -> tuple[dict, list[bool]]:
+        settings = {k: v for k, v in asdict(record.recipe.settings).items() if k not in parted}
+        return settings, [_setting(record, p) != PARTS[p][1] for p in PARTS]
+
+    whole = [other(r) for r in records]
+    return [r for r in finals if all(other(r)[1]) and other(r) in whole]
+
+
 def averaged(cells: Cells) -> list[np.ndarray]:
     """What each part brings, averaged over all orders in which the parts can be added; an array over seeds a part."""
     count = len(next(iter(cells)))
@@ -127,7 +143,10 @@ def _bars(figure: go.Figure, start: np.ndarray, steps: dict[str, np.ndarray], vi
 
 
 def _finding(label: str, steps: dict[str, np.ndarray]) -> str:
+    """What lies between the ends, and the part that brings most of it."""
     means = {name: 100 * float(np.mean(v)) for name, v in steps.items()}
-    most = max(means, key=means.get)
     rise = sum(means.values())
-    return f"of {rise:+.1f} points with {label} the {most} brings {means[most]:+.1f}"
+    most = (max if rise >= 0 else min)(means, key=means.get)
+    article = "the " if most in WITH_ARTICLE else ""
+    said = f"of {rise:+.1f} points with {label} {article}{most} brings {means[most]:+.1f}"
+    return said.replace("-", "−")
