@@ -6,7 +6,7 @@
 
   const folder = new URL(".", document.currentScript.src);
   const NARROW = 560; // pixels; below, the legend goes under the plot and the margins close up
-  const ABOVE = 14; // pixels from a row to its label, where that stands above it
+  const ABOVE = 17; // pixels from a row to its label, where that stands above it
   const LEAST = 220; // pixels of height a plot keeps on a narrow page
   const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
   const figures = new Map(); // id -> {element, plot, layout, extras, promise, narrow}

@@ -94,7 +94,7 @@ def _view(figure: go.Figure, measure: Measure, ours: list[np.ndarray], theirs: l
         means(figure, here, found, "%{text}", text=texts)
     logged = [(k, t[0]) for k, t in enumerate(theirs) if len(t) and np.isfinite(t[0])]
     if logged:
-        figure.add_scatter(x=[v for _, v in logged], y=[k - 0.22 for k, _ in logged], mode="markers",
+        figure.add_scatter(x=[v for _, v in logged], y=[k - 0.16 for k, _ in logged], mode="markers",
                            name="authors’ log", text=[measure.told(v) for _, v in logged],
                            marker={"color": PUBLISHED, "symbol": "diamond", "size": 11},
                            hovertemplate="authors’ log %{text}<extra></extra>")  # fmt: skip

@@ -109,7 +109,7 @@ def _each(figure, groups, metric, pairs, found, published) -> None:
     points = [(list(found).index(label), p) for label, own in published.items() if label in found
               for p in (own if isinstance(own, list) else [own])]  # fmt: skip
     if points:
-        figure.add_scatter(x=[number_of(p) for _, p in points], y=[k - 0.22 for k, _ in points], mode="markers",
+        figure.add_scatter(x=[number_of(p) for _, p in points], y=[k - 0.16 for k, _ in points], mode="markers",
                            name="published", text=[printed(p) for _, p in points],
                            marker={"color": PUBLISHED, "symbol": "diamond", "size": 11},
                            hovertemplate="published %{text}<extra></extra>")  # fmt: skip
