@@ -41,9 +41,10 @@ def measures(groups: Mapping[str, list[Record]], of: Sequence[Measure], logs: Ma
         before = len(figure.data)
         _view(figure, measure, list(ours.values()), list(theirs.values()))
         owners += [view] * (len(figure.data) - before)
-        told = [own for own in (ours, theirs) if any(len(v) and np.isfinite(v).all() for v in own.values())]
-        full = told and told[0] is ours and {n: v for n, v in ours.items() if _is_full(groups.get(n, []))}
-        titles.append(_finding(measure, full or (told[0] if told else {}), bool(told) and told[0] is ours, view == 0))
+        full = {n: v for n, v in ours.items() if _is_full(groups.get(n, []))}
+        known = (own for own in (full, ours, theirs) if any(len(v) and np.isfinite(v).all() for v in own.values()))
+        told = next(known, {})
+        titles.append(_finding(measure, told, told is not theirs, view == 0))
         layouts.append({**_axis(measure, figure.data[before:]), "title.text": wrapped(titles[-1])})
     for trace, owner in zip(figure.data, owners):
         trace.visible = owner == 0
