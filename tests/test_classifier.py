@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from secondlook import insight, models
+from secondlook import experiments, insight, models
 from secondlook.data import standins
 from secondlook.evaluation import metrics as measure
 from secondlook.experiments import Execution, classifier
 from secondlook.experiments.outcome import weights_digest
 from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Records
+from secondlook.reports import Plan
 from secondlook.training import checkpoint as checkpoints
+from secondlook.training import cores
 from secondlook.training.checkpoint import Stopped
 
 SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
@@ -170,17 +172,22 @@ def test_seeds_side_by_side_give_the_records_they_give_alone(tmp_path, monkeypat
         assert both.provenance["group"]["members"] == 2
 
 
-def test_several_processes_give_the_records_that_one_thread_gives(tmp_path):
-    threads, recipes = torch.get_num_threads(), [recipe(seed=s, epochs=1, keep="metrics") for s in (0, 1, 2)]
+def test_several_runs_at_a_time_give_the_records_that_one_thread_gives(tmp_path):
+    threads, told = torch.get_num_threads(), []
+    plans = [Plan(recipe(seed=s, epochs=1, keep="metrics"), "", None, None, False) for s in (0, 1, 2)]
+    execution = [Execution(*[tmp_path / name] * 3, "cpu", processes=n) for name, n in (("one", 1), ("two", 2))]
+    execution[1].progress = lambda *words: told.append(words)
     torch.set_num_threads(1)
-    alone = produce(tmp_path / "alone", *recipes)
+    alone = experiments.produce(plans, execution[0])
     torch.set_num_threads(threads)
-    told = []
-    several = produce(tmp_path / "several", *recipes, processes=2, progress=lambda *words: told.append(words))
-    assert [r.recipe for r in several] == recipes
+    several = experiments.produce(plans, execution[1])
+    assert [r.recipe for r in several] == [p.recipe for p in plans]
     assert [r.provenance["weights"] for r in several] == [r.provenance["weights"] for r in alone]
-    assert {r.provenance["threads"] for r in several} == {1}
-    assert told[-1][1] == 1.0
+    assert {r.provenance["threads"] for r in several} == {max(1, cores() // 2)}
+    assert {label for label, _ in told} == {"test, 3 runs, 2 at a time"}
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
 
 
 @pytest.mark.parametrize(

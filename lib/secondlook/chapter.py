@@ -25,7 +25,7 @@ from secondlook.publish.parameters import seeds as seed_list
 from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Plan, Report, read
-from secondlook.training import patient_threads
+from secondlook.training import patient_threads, side_by_side
 
 
 @dataclass
@@ -275,6 +275,7 @@ def open_chapter(
     if records_dir:
         execution.runs_dir = records / "runs"
     execution.progress = _progress()
+    execution.processes = 1 if profile == "smoke" else side_by_side()  # a process takes seconds to begin
     plans = _plans(report, profile, seed_list(seeds))
     changed = given_settings(overrides)
     own = customised(report, variant, profile, seed_list(seeds), changed) if changed else []

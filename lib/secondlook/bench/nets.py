@@ -247,18 +247,18 @@ class Sides:
         with tempfile.TemporaryDirectory() as folder:
             execution = replace(self.execution, runs_dir=Path(folder), progress=None)
             one = partial(_one, warm, steps, self.members)
-            in_processes(one, [([r], execution) for r in self.recipes], lambda *_: None)
+            in_processes(one, self.recipes, execution, self.members)
             return max(float(path.read_text()) for path in Path(folder).glob("*.seconds"))
 
 
-def _one(warm: int, steps: int, count: int, recipes: list[Recipe], execution: Execution) -> None:
+def _one(warm: int, steps: int, count: int, recipe: Recipe, execution: Execution) -> None:
     """One process's part: trains, and waits after `warm` steps until all `count` processes have come so far."""
-    sides, seed, folder = Sides(recipes[0], execution, 1), recipes[0].seed, execution.runs_dir
+    sides, seed, folder = Sides(recipe, execution, 1), recipe.seed, execution.runs_dir
 
     def ready() -> None:
         (folder / f"{seed}.ready").touch()
         while len(list(folder.glob("*.ready"))) < count:
             time.sleep(0.001)
 
-    taken = sides.engine(build(recipes[0].settings, sides.task), warm, steps, ready)
+    taken = sides.engine(build(recipe.settings, sides.task), warm, steps, ready)
     (folder / f"{seed}.seconds").write_text(repr(taken))

@@ -95,29 +95,53 @@ def unique(plans: list[Plan]) -> list[Plan]:
 def produce(plans: list[Plan], execution: Execution) -> list[Record]:
     """Trains every plan, group by group, and files each record as soon as it is whole.
 
-    Raises training.checkpoint.Stopped when asked to stop or when the deadline passes; what was begun is saved.
+    On a processor, `execution.processes` of them at a time where that is more than one. Raises
+    training.checkpoint.Stopped when asked to stop or when the deadline passes; what was begun is saved.
     """
     from secondlook.training.checkpoint import Stopped
-    from secondlook.training.denormals import flushed
 
     richest: dict[str, Recipe] = {}
     for recipe in sorted((p.recipe for p in plans), key=lambda r: -KEEPS.index(r.keep)):
         richest.setdefault(recipe.id, recipe)  # of equal recipes the one that keeps most
-    recipes, made = [richest[p.recipe.id] for p in unique(plans)], []
+    recipes, groups = [richest[p.recipe.id] for p in unique(plans)], []
     for kind in dict.fromkeys(r.kind for r in recipes):
         module = importlib.import_module(f"secondlook.experiments.{kind}")
-        for group in module.groups([r for r in recipes if r.kind == kind]):
-            if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
-                raise Stopped(execution.runs_dir, None)
-            with flushed():
-                records = module.produce(group, execution)
-            for folder in {folder_for(r.recipe, execution.records_dir, execution.runs_dir) for r in records}:
-                save(
-                    [r for r in records if folder_for(r.recipe, execution.records_dir, execution.runs_dir) == folder],
-                    folder,
-                )
-            made += records
+        groups += module.groups([r for r in recipes if r.kind == kind])
+    if execution.processes > 1 and len(recipes) > 1 and execution.resolved_device() == "cpu":
+        return _side_by_side(groups, execution)
+    made: list[Record] = []
+    for group in groups:
+        if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
+            raise Stopped(execution.runs_dir, None)
+        made += _produce(group, execution)
     return made
+
+
+def _produce(group: list[Recipe], execution: Execution) -> list[Record]:
+    from secondlook.training.denormals import flushed
+
+    with flushed():
+        records = importlib.import_module(f"secondlook.experiments.{group[0].kind}").produce(group, execution)
+    for folder in {folder_for(r.recipe, execution.records_dir, execution.runs_dir) for r in records}:
+        save([r for r in records if folder_for(r.recipe, execution.records_dir, execution.runs_dir) == folder], folder)
+    return records
+
+
+def _side_by_side(groups: list[list[Recipe]], execution: Execution) -> list[Record]:
+    """The groups in several processes; seeds of one net, which share a step on a GPU, share nothing here."""
+    from secondlook.training.parallel import in_processes
+
+    units = [unit for g in groups for unit in ([[r] for r in g] if g[0].kind == "classifier" else [g])]
+    processes, shares = min(execution.processes, len(units)), [0.0] * len(units)
+    label = f"{groups[0][0].report}, {sum(map(len, units))} runs, {processes} at a time"
+
+    def progress(number: int, _, share: float) -> None:
+        shares[number] = max(share, shares[number])  # a run of two phases begins twice
+        execution.progress(label, sum(shares) / len(units))
+
+    in_processes(_produce, units, execution, processes, progress)
+    store = Records(execution.records_dir, execution.runs_dir)
+    return [store.get(recipe) for unit in units for recipe in unit]
 
 
 def estimate(plans: list[Plan], execution: Execution) -> float:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -20,13 +19,12 @@ from secondlook.experiments.outcome import outcome, telemetry
 from secondlook.experiments.provenance import provenance, versions
 from secondlook.insight import trajectory
 from secondlook.recipe import Classifier, Data, Recipe, RecipeError, checked
-from secondlook.record import Record, Records, folder_for, save
+from secondlook.record import Record, folder_for, save
 from secondlook.training import batched
 from secondlook.training.checkpoint import Checkpoint, Stopped
 from secondlook.training.distributed import Team, team
 from secondlook.training.loop import Training, check, train
 from secondlook.training.modes import Mode, choose
-from secondlook.training.parallel import in_processes
 from secondlook.training.tracking import Tracker
 
 SAVE_EVERY = 60.0  # seconds between two checkpoints
@@ -44,26 +42,16 @@ def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
 def produce(group: list[Recipe], execution) -> list[Record]:
     """A record for each recipe of a group, filed as soon as it is whole; none on a rank that does not lead.
 
-    Small nets of several seeds train side by side on a CUDA device, and in `execution.processes` processes, where it
-    has that field, on a CPU. Raises RecipeError for a recipe that cannot be, Stopped when asked to stop.
+    Small nets of several seeds train side by side on a CUDA device. Raises RecipeError for a recipe that cannot be,
+    Stopped when asked to stop.
     """
-    together = team(execution.resolved_device())
+    together, made = team(execution.resolved_device()), []
     if len(group) > 1 and Task(group[0], execution, together).grouped():
         return _side_by_side([Task(r, execution, together) for r in group])
-    processes = min(execution.processes, len(group))
-    if processes > 1 and together.device == "cpu":
-        in_processes(_produce_all, [(group[k::processes], execution) for k in range(processes)], execution.progress)
-        store = Records(execution.records_dir, execution.runs_dir)
-        return [store.get(recipe) for recipe in group]
-    return _produce_all(group, execution)
-
-
-def _produce_all(recipes: Sequence[Recipe], execution) -> list[Record]:
-    made = []
-    for recipe in recipes:
+    for recipe in group:
         if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
             raise Stopped(execution.runs_dir, None)
-        made += _produce(Task(recipe, execution, team(execution.resolved_device())))
+        made += _produce(Task(recipe, execution, together))
     return made
 
 

@@ -1,71 +1,96 @@
-"""Several single-threaded processes on a CPU, for nets too small to use its cores together."""
+"""Several processes on a processor, for nets too small to use its cores together."""
 
-import copy
 import ctypes
 import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from secondlook.training import cores
 from secondlook.training.checkpoint import Stopped, asked_to_stop, stop_on_signals
 
 STOPPED = 143
+WHOLE = 800  # characters of a message that a pipe surely takes in one piece, whoever else writes
 
 
 class WorkerError(RuntimeError):
     """A process ended without finishing its work; what the others finished is filed."""
 
 
-def in_processes(function: Callable, arguments: Sequence[tuple], progress: Callable[[str, float], None]) -> None:
-    """Calls function(recipes, execution) for each of `arguments` in a process of its own, with one thread each.
+def in_processes(
+    function: Callable,
+    arguments: Sequence,
+    execution,
+    processes: int,
+    progress: Callable[[int, str, float], None] = lambda *_: None,
+) -> None:
+    """Calls function(argument, execution) for each of `arguments` in `processes` processes, which share the cores.
 
-    They report to `progress`. A signal to stop is passed on, and a stop of any of them raises Stopped here once all
-    have ended; one that fails raises WorkerError. They end with this process, however it ends.
+    Each takes the next argument when it is through with one. They report to `progress` the number of the argument, and
+    the label and share of `execution.progress`; a share of 1 and no label when it is done. A signal to stop is passed
+    on, and a stop of any of them raises Stopped here once all have ended; one that fails raises WorkerError with what
+    it said. They end with this process, and with an exception in it.
     """
     context = multiprocessing.get_context("spawn")
     told, tell = context.Pipe(duplex=False)
-    workers = []
-    for recipes, execution in arguments:
-        own = copy.copy(execution)
-        own.progress = None  # it stays here; they have a pipe to it
-        workers.append(context.Process(target=_work, args=(function, recipes, own, tell), daemon=True))
-    for worker in workers:
-        worker.start()
-    tell.close()
-    passed_on = None
-    while alive := [worker.sentinel for worker in workers if worker.is_alive()]:
-        if asked_to_stop() != passed_on:
-            passed_on = asked_to_stop()
-            for worker in workers:
+    following = context.Value("i", processes)
+    own = replace(execution, progress=None, processes=1)  # the caller's stays here; they have a pipe to it
+    common = (function, list(arguments), own, following, tell, processes)
+    workers = [context.Process(target=_work, args=(k, *common), daemon=True) for k in range(processes)]
+    errors: list[str] = []
+    try:
+        for worker in workers:
+            worker.start()
+        tell.close()
+        passed_on = None
+        while alive := [worker.sentinel for worker in workers if worker.is_alive()]:
+            if asked_to_stop() != passed_on:
+                passed_on = asked_to_stop()
+                for worker in workers:
+                    worker.terminate()
+            wait([*alive, told], timeout=0.5)
+            _listen(told, progress, errors)
+    finally:
+        for worker in workers:
+            if worker.is_alive():
                 worker.terminate()
-        wait([*alive, told], timeout=0.5)
-        _listen(told, progress)
+                worker.join()
     codes = [worker.exitcode for worker in workers]
+    if any(code not in (0, STOPPED) for code in codes):
+        said = "; ".join(errors) or f"they ended with the codes {codes}"
+        raise WorkerError(f"processes failed: {said}; what was finished is filed, and the same command goes on from it")
     if STOPPED in codes:
-        raise Stopped(Path(arguments[0][1].runs_dir), asked_to_stop())
-    if any(codes):
-        raise WorkerError(f"processes ended with the codes {codes}; run the same command again to go on")
+        raise Stopped(Path(execution.runs_dir), asked_to_stop())
 
 
-def _listen(told, progress) -> None:
+def _listen(told, progress, errors: list[str]) -> None:
     try:
         while told.poll():
-            progress(*told.recv())
+            number, label, share = told.recv()
+            errors.append(label) if number < 0 else progress(number, label, share)
     except EOFError:
         return
 
 
-def _work(function: Callable, recipes, execution, tell) -> None:
+def _work(number, function, arguments, execution, following, tell, processes) -> None:
     import torch
 
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: not to be left behind by a killed parent
-    torch.set_num_threads(1)
-    execution.progress = lambda label, share: tell.send((label, share))
+    torch.set_num_threads(max(1, cores() // processes))
     try:
         with stop_on_signals():
-            function(recipes, execution)
+            while number < len(arguments):
+                execution.progress = lambda label, share, own=number: tell.send((own, label, share))
+                function(arguments[number], execution)
+                tell.send((number, "", 1.0))
+                with following.get_lock():
+                    number, following.value = following.value, following.value + 1
     except Stopped:
         sys.exit(STOPPED)
+    except Exception as error:
+        tell.send((-1, f"{type(error).__name__}: {error}"[:WHOLE], 0.0))
+        raise

@@ -1,0 +1,97 @@
+"""Processes side by side share out the work, tell what went wrong, and leave nothing running."""
+
+import multiprocessing
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from secondlook.experiments import Execution
+from secondlook.recipe import RecipeError
+from secondlook.training import side_by_side
+from secondlook.training.checkpoint import Stopped, asked_to_stop, stop_on_signals
+from secondlook.training.parallel import WorkerError, in_processes
+
+
+@pytest.fixture
+def execution(tmp_path):
+    return Execution(runs_dir=tmp_path, progress=lambda *_: pytest.fail("a process has this one's progress"))
+
+
+def _write(number: int, execution) -> None:
+    execution.progress("half way", 0.5)
+    if number == 0:  # the other process does all the rest meanwhile
+        while len(list(execution.runs_dir.iterdir())) < 4:
+            time.sleep(0.01)
+    (execution.runs_dir / str(number)).write_text(str(os.getpid()))
+
+
+def _fail_at_two(number: int, execution) -> None:
+    if number == 2:
+        raise RecipeError("no such net")
+    _write(number + 10, execution)
+
+
+def _wait(number: int, execution) -> None:
+    (execution.runs_dir / f"{number}.{os.getpid()}").touch()
+    while not asked_to_stop():
+        time.sleep(0.01)
+    raise Stopped(execution.runs_dir, asked_to_stop())
+
+
+def _children() -> list:
+    return [p for p in multiprocessing.active_children() if p.is_alive()]
+
+
+def test_each_process_takes_the_next_piece_when_it_is_through_with_one(execution, tmp_path):
+    told = []
+    in_processes(_write, [0, 1, 2, 3, 4], execution, 2, lambda *words: told.append(words))
+    by = {int(path.name): path.read_text() for path in tmp_path.iterdir()}
+    assert sorted(by) == [0, 1, 2, 3, 4]
+    assert len({by[n] for n in (1, 2, 3, 4)}) == 1
+    assert by[0] != by[1]
+    assert sorted(told) == sorted([(n, "half way", 0.5) for n in by] + [(n, "", 1.0) for n in by])
+
+
+def test_what_a_process_fails_of_is_told_and_the_others_go_on(execution, tmp_path):
+    with pytest.raises(WorkerError, match="RecipeError: no such net; what was finished is filed"):
+        in_processes(_fail_at_two, [0, 1, 2, 3, 4], execution, 2)
+    assert sorted(int(path.name) for path in tmp_path.iterdir()) == [10, 11, 13, 14]
+
+
+def test_a_signal_stops_all_of_them(execution, tmp_path):
+    def ask(*_):
+        if len(list(tmp_path.iterdir())) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+    before = signal.signal(signal.SIGALRM, ask)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with stop_on_signals(), pytest.raises(Stopped) as stop:
+            in_processes(_wait, [0, 1, 2], execution, 2)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert stop.value.signal == signal.SIGTERM
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not _children()
+
+
+def test_an_exception_here_leaves_none_of_them_running(execution):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_processes(_write, [1, 2, 3], execution, 2, interrupted)
+    assert not _children()
+
+
+@pytest.mark.parametrize(("cores", "gib", "expected"), [(4, 32, 4), (16, 8, 4), (2, 1, 1)])
+def test_as_many_run_at_a_time_as_there_are_cores_and_memory_for(monkeypatch, cores, gib, expected):
+    monkeypatch.setattr("secondlook.training.cores", lambda: cores)
+    pages = SimpleNamespace(SC_PAGE_SIZE=4096, SC_PHYS_PAGES=gib * 2**18)
+    monkeypatch.setattr("os.sysconf", lambda name: getattr(pages, name))
+    assert side_by_side() == expected
