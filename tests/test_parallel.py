@@ -4,7 +4,6 @@ import multiprocessing
 import os
 import signal
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -89,9 +88,19 @@ def test_an_exception_here_leaves_none_of_them_running(execution):
     assert not _children()
 
 
-@pytest.mark.parametrize(("cores", "gib", "expected"), [(4, 32, 4), (16, 8, 4), (2, 1, 1)])
-def test_as_many_run_at_a_time_as_there_are_cores_and_memory_for(monkeypatch, cores, gib, expected):
+@pytest.mark.parametrize(
+    ("profile", "world", "cores", "gib", "expected"),
+    [
+        ("full", 1, 4, 32, 4),
+        ("quick", 1, 16, 8, 4),
+        ("quick", 1, 2, 1, 1),
+        ("smoke", 1, 4, 32, 1),
+        ("full", 2, 4, 32, 1),
+    ],
+)
+def test_as_many_run_at_a_time_as_there_are_cores_and_memory_for(monkeypatch, profile, world, cores, gib, expected):
+    monkeypatch.setenv("WORLD_SIZE", str(world))
     monkeypatch.setattr("secondlook.training.cores", lambda: cores)
-    pages = SimpleNamespace(SC_PAGE_SIZE=4096, SC_PHYS_PAGES=gib * 2**18)
-    monkeypatch.setattr("os.sysconf", lambda name: getattr(pages, name))
-    assert side_by_side() == expected
+    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gib * 2**18}
+    monkeypatch.setattr("os.sysconf", pages.get)
+    assert side_by_side(profile) == expected

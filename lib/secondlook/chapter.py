@@ -275,7 +275,7 @@ def open_chapter(
     if records_dir:
         execution.runs_dir = records / "runs"
     execution.progress = _progress()
-    execution.processes = 1 if profile == "smoke" else side_by_side()  # a process takes seconds to begin
+    execution.processes = side_by_side(profile)
     plans = _plans(report, profile, seed_list(seeds))
     changed = given_settings(overrides)
     own = customised(report, variant, profile, seed_list(seeds), changed) if changed else []

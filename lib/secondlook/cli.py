@@ -14,7 +14,7 @@ from pathlib import Path
 from secondlook.recipe import PROFILES, VARIANTS, RecipeError
 from secondlook.record import RecordError, Records
 from secondlook.reports import ROOT, Plan, names, read
-from secondlook.training import patient_threads
+from secondlook.training import patient_threads, side_by_side
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,7 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seeds", type=seeds, help="for instance 0-5 or 0,2,4; the report's own when not given")
     train.add_argument("--max-minutes", type=minutes, help="save and stop after this long; the same command goes on")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
-    train.add_argument("--processes", type=count, default=1, help="small runs side by side, one thread each")
+    told = "runs at a time on a processor, which share its cores; one a core where memory allows when not given"
+    train.add_argument("--processes", type=count, help=told)
     train.add_argument("--again", action="store_true", help="also what has a record already")
     train.add_argument("--data-dir", type=Path, default=ROOT / "data")
     _json_and_folders(train, with_json=False)
@@ -203,6 +204,7 @@ def _data(arguments) -> int:
 def _train(arguments) -> int:
     from secondlook.experiments import Execution, estimate, produce, unique, without_record
     from secondlook.training.checkpoint import CheckpointError, Stopped, stop_on_signals
+    from secondlook.training.parallel import WorkerError
 
     plans = read(arguments.report).plans(arguments.run, arguments.variant, arguments.profile, arguments.seeds)
     store = Records(arguments.records_dir, arguments.runs_dir)
@@ -213,7 +215,8 @@ def _train(arguments) -> int:
             raise RecordError(f"{folder} is not a folder; name another one")
     deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
-    execution.device, execution.processes = execution.resolved_device(), arguments.processes
+    execution.device = execution.resolved_device()
+    execution.processes = arguments.processes or side_by_side(arguments.profile)
     told = _told(wanted, estimate(wanted, execution))
     print(f"{_counted(len(plans))} wanted, {len(wanted)} to train{told}", flush=True)
     bar = Bar()
@@ -227,7 +230,8 @@ def _train(arguments) -> int:
             f"stopped; everything is saved. Go on with the same command:\n  {' '.join(['secondlook', *sys.argv[1:]])}"
         )
         return 0 if stop.signal is None else 128 + stop.signal
-    except CheckpointError as error:
+    except (CheckpointError, WorkerError) as error:
+        bar.close()
         print(f"secondlook: {error}", file=sys.stderr)
         return 2
     bar.close()
