@@ -72,6 +72,7 @@ def recipe(more="", run="a", variant="as_published", profile="full"):
         ("[variant.as_codet]\nepochs = 3", "as_codet", "as_coded"),
         ("[profile.quik]\nepochs = 3", "quik", "quick"),
         ("[variant.as_coded.run.bb]\nepochs = 3", "bb", "b"),
+        ("[profile.quick.run.a]\nvariants = ['as_codet']", "as_codet", "as_coded"),
         ("[profile.full.run.aa]\nepochs = 3", "aa", "a"),
         ("[published.x]\nvalu = '1'", "valu", "value"),
         ("[claim.X]\nsays = 's'\nfrom = 'value'", "from", "form"),
@@ -177,6 +178,15 @@ def test_a_profile_may_have_a_smaller_grid():
     report = parse("[run.g]\ngrid = { batch_size = [1, 2, 3] }\n[profile.smoke.run.g]\ngrid = { batch_size = [2] }")
     assert len(report.recipes("g")) == 3
     assert [r.run for r in report.recipes("g", profile="smoke")] == ["g-2"]
+
+
+def test_a_profile_may_leave_a_variant_of_a_run_out():
+    report = parse("[profile.quick.run.a]\nvariants = ['as_coded']")
+    assert {r.variant for r in report.recipes("a")} == {"as_published", "as_coded"}
+    assert {r.variant for r in report.recipes("a", profile="quick")} == {"as_coded"}
+    assert report.variants() == ["as_published", "as_coded"]
+    with pytest.raises(RecipeError, match="run 'a' does not belong to variant 'as_published'"):
+        report.recipes("a", "as_published", "quick")
 
 
 def test_seeds_are_a_count_or_a_list_and_only_the_first_keeps_evidence():

@@ -159,7 +159,7 @@ class Report:
         found = []
         for name in self.layers["run"]:
             if run is None or f"{run}-".startswith(f"{name}-"):  # a point's name begins with its grid's
-                for v in self._belongs(name):
+                for v in self._belongs(name, profile):
                     if variant in (None, v):
                         found += [p for p in self._plans(name, v, profile, seeds) if run in (None, p.recipe.run, name)]
         if run is not None and not found:
@@ -168,8 +168,11 @@ class Report:
             raise RecipeError(f"{self.path.name}: run {run!r} does not belong to variant {variant!r}")
         return found
 
-    def _belongs(self, run: str) -> list[str]:
-        return self.layers["run"][run].get("variants", ["as_published"])
+    def _belongs(self, run: str, profile: str = "full") -> list[str]:
+        """The variants of a run, of which a profile may leave some out."""
+        own = self.layers["run"][run].get("variants", ["as_published"])
+        kept = self.layers["profile"].get(profile, {}).get("run", {}).get(run, {}).get("variants", own)
+        return [v for v in own if v in kept]
 
     def _plans(self, run: str, variant: str, profile: str, seeds) -> list[Plan]:
         where = f"{self.path.name}: run {run}, variant {variant}, profile {profile}"
@@ -220,6 +223,9 @@ def parse(text: str, path: Path) -> Report:
     for name, run in raw.get("run", {}).items():
         for variant in run.get("variants", []):
             _known(variant, VARIANTS[:-1], f"{path.name}: run.{name}.variants")
+        for profile, layer in raw.get("profile", {}).items():
+            for variant in layer.get("run", {}).get(name, {}).get("variants", []):
+                _known(variant, run.get("variants", []), f"{path.name}: profile.{profile}.run.{name}.variants")
     published = {k: _published(k, v, f"{path.name}: published.{k}") for k, v in raw.get("published", {}).items()}
     report = Report(
         name=path.stem,
