@@ -5,6 +5,7 @@ together what is cheaper together, and `produce(group, execution)`, which gives 
 """
 
 import importlib
+import operator
 import os
 import re
 import time
@@ -108,7 +109,7 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
         module = importlib.import_module(f"secondlook.experiments.{kind}")
         groups += module.groups([r for r in recipes if r.kind == kind])
     if execution.processes > 1 and len(recipes) > 1 and execution.resolved_device() == "cpu":
-        return _side_by_side(groups, execution)
+        return _side_by_side(groups, {p.recipe.id: p.minutes for p in plans}, execution)
     made: list[Record] = []
     for group in groups:
         if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
@@ -127,17 +128,21 @@ def _produce(group: list[Recipe], execution: Execution) -> list[Record]:
     return records
 
 
-def _side_by_side(groups: list[list[Recipe]], execution: Execution) -> list[Record]:
-    """The groups in several processes; seeds of one net, which share a step on a GPU, share nothing here."""
+def _side_by_side(groups: list[list[Recipe]], minutes: dict[str, float | None], execution: Execution) -> list[Record]:
+    """The groups in several processes; seeds of one net, which share a step on a GPU, share nothing here.
+
+    `minutes` says by recipe id what each is expected to take, where somebody knows.
+    """
     from secondlook.training.parallel import in_processes
 
     units = [unit for g in groups for unit in ([[r] for r in g] if g[0].kind == "classifier" else [g])]
     processes, shares = min(execution.processes, len(units)), [0.0] * len(units)
     label = f"{groups[0][0].report}, {sum(map(len, units))} runs, {processes} at a time"
+    costs = [sum(minutes[recipe.id] or 0.1 for recipe in unit) for unit in units]
 
     def progress(number: int, _, share: float) -> None:
         shares[number] = max(share, shares[number])  # a run of two phases begins twice
-        execution.progress(label, sum(shares) / len(units))
+        execution.progress(label, sum(map(operator.mul, costs, shares)) / sum(costs))
 
     in_processes(_produce, units, execution, processes, progress)
     store = Records(execution.records_dir, execution.runs_dir)
