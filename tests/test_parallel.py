@@ -34,9 +34,11 @@ def _fail_at_two(number: int, execution) -> None:
 
 
 def _wait(number: int, execution) -> None:
-    (execution.runs_dir / f"{number}.{os.getpid()}").touch()
+    (execution.runs_dir / f"{number}").touch()
     while not asked_to_stop():
         time.sleep(0.01)
+    time.sleep(1.0)  # as long as saving may take
+    (execution.runs_dir / f"{number}.saved").touch()
     raise Stopped(execution.runs_dir, asked_to_stop())
 
 
@@ -60,12 +62,15 @@ def test_what_a_process_fails_of_is_told_and_the_others_go_on(execution, tmp_pat
     assert sorted(int(path.name) for path in tmp_path.iterdir()) == [10, 11, 13, 14]
 
 
-def test_a_signal_stops_all_of_them(execution, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("all_of_them", [False, True])
+def test_a_signal_stops_all_of_them_even_where_the_whole_group_has_it(execution, tmp_path, number, all_of_them):
     def ask(*_):
-        if len(list(tmp_path.iterdir())) == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-        else:
+        if len(list(tmp_path.iterdir())) < 2:
             signal.setitimer(signal.ITIMER_REAL, 0.05)
+            return
+        for pid in [p.pid for p in _children() if all_of_them] + [os.getpid()]:
+            os.kill(pid, number)
 
     before = signal.signal(signal.SIGALRM, ask)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
@@ -74,8 +79,8 @@ def test_a_signal_stops_all_of_them(execution, tmp_path):
             in_processes(_wait, [0, 1, 2], execution, 2)
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert stop.value.signal == signal.SIGTERM
-    assert len(list(tmp_path.iterdir())) == 2
+    assert stop.value.signal == number
+    assert len(list(tmp_path.glob("*.saved"))) == 2
     assert not _children()
 
 

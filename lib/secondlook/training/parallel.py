@@ -2,9 +2,11 @@
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -13,6 +15,8 @@ from secondlook.training import cores
 from secondlook.training.checkpoint import Stopped, asked_to_stop, stop_on_signals
 
 STOPPED = 143
+# A terminal, or whoever ends a whole group, has sent them the same signal already, and a second one acts at once.
+OTHER = {signal.SIGINT: signal.SIGTERM, signal.SIGTERM: signal.SIGINT}
 WHOLE = 800  # characters of a message that a pipe surely takes in one piece, whoever else writes
 
 
@@ -50,7 +54,7 @@ def in_processes(
             if asked_to_stop() != passed_on:
                 passed_on = asked_to_stop()
                 for worker in workers:
-                    worker.terminate()
+                    _ask(worker, OTHER[passed_on])
             wait([*alive, told], timeout=0.5)
             _listen(told, progress, errors)
     finally:
@@ -59,11 +63,17 @@ def in_processes(
                 worker.terminate()
                 worker.join()
     codes = [worker.exitcode for worker in workers]
-    if any(code not in (0, STOPPED) for code in codes):
+    stopped = any(codes) if asked_to_stop() else STOPPED in codes  # one that was still beginning ends otherwise
+    if errors or (any(code not in (0, STOPPED) for code in codes) and not asked_to_stop()):
         said = "; ".join(errors) or f"they ended with the codes {codes}"
         raise WorkerError(f"processes failed: {said}; what was finished is filed, and the same command goes on from it")
-    if STOPPED in codes:
+    if stopped:
         raise Stopped(Path(execution.runs_dir), asked_to_stop())
+
+
+def _ask(worker, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(worker.pid, number)
 
 
 def _listen(told, progress, errors: list[str]) -> None:
