@@ -202,6 +202,11 @@ def test_what_is_missing_names_the_command_and_for_own_settings_the_way(tmp_path
     assert "secondlook train" not in own
 
 
+def test_as_many_runs_train_at_a_time_as_the_machine_takes_at_this_profile(tmp_path, monkeypatch):
+    monkeypatch.setattr("secondlook.chapter.side_by_side", {"smoke": 7}.get)
+    assert chapter(tmp_path, train="never").execution.processes == 7
+
+
 def test_progress_in_a_notebook_estimates_from_what_is_done_now(monkeypatch, capsys):
     now = 0.0
     monkeypatch.setattr("time.monotonic", lambda: now)
