@@ -494,6 +494,7 @@ def test_a_sweep_finds_its_best_point_and_goes_logarithmic():
     first, second = (figures.sweep(swept((1.0, 100.0, 10000.0), b)) for b in (100.0, 10000.0))
     assert "at strength 100" in title(first)
     assert "at strength 1e4" in title(second)
+    assert [title(f).endswith(", where its range ends") for f in (first, second)] == [False, True]
     assert first.layout.xaxis.type == "log"
     assert figures.sweep(swept((0.0, 1.0), 1.0)).layout.xaxis.type == "linear"
     with pytest.raises(ValueError, match=r"has no 'settings\.strenght'"):

@@ -130,7 +130,7 @@ def test_one_seed_is_compared_by_mcnemar_where_predictions_are_kept():
     figure = ranking(four(1, predictions=True))
     assert "on one test set, of one seed" in title(figure)
     assert any("McNemar" in text for t in figure.data if t.text is not None for text in t.text)
-    assert title(ranking(four(1))).endswith("one seed without predictions ranks nobody")
+    assert title(ranking(four(1))).endswith("one seed, whose predictions are not kept, ranks nobody")
 
 
 def test_two_seeds_rank_nobody():
@@ -248,6 +248,18 @@ def test_the_axis_of_every_measure_holds_its_marks_and_intervals_and_little_else
         ends = np.concatenate([np.asarray(t.x) + sign * h for t, h in zip(own, half) for sign in (-1, 1)])
         assert low < ends.min() < ends.max() < high
         assert np.ptp(ends) > 0.8 * (high - low)
+
+
+def test_every_view_of_small_runs_says_so_in_its_title_and_one_of_full_runs_does_not():
+    small = {n: [replace(r, recipe=replace(r.recipe, profile="quick")) for r in own] for n, own in four().items()}
+    mixed = {**four(), "SGD": small["SGD"]}
+    for groups, told in ((four(), False), (small, True), (mixed, True)):
+        figure = measures(groups, [TO_70, GAP], LOGS)
+        views = [b.args[1]["title.text"].replace("<br>", " ") for b in figure.layout.updatemenus[0].buttons]
+        assert views[0] == figure.layout.title.text.replace("<br>", " ")
+        assert [text.startswith("Small runs: ") for text in views] == [told, told]
+        assert all(len(line) <= 78 for b in figure.layout.updatemenus[0].buttons
+                   for line in b.args[1]["title.text"].split("<br>"))  # fmt: skip
 
 
 def test_without_records_the_log_is_drawn_alone():

@@ -12,9 +12,13 @@ import time
 from pathlib import Path
 
 from secondlook.recipe import PROFILES, VARIANTS, RecipeError
-from secondlook.record import RecordError, Records
+from secondlook.record import RecordError, Records, folder_for
 from secondlook.reports import ROOT, Plan, names, read
 from secondlook.training import patient_threads, side_by_side
+
+PROFILE = "full (the report's own protocol, the default), quick (smaller, real data) or smoke (seconds, stand-ins)"
+DATA_DIR = "where the data sets lie (default: the project's data/)"
+RECORDS_DIR = "where records of real data lie (default: the project's records/)"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,33 +48,35 @@ def _parser() -> argparse.ArgumentParser:
     listing = _command(commands, "list", _list, "reports, runs, and which records are there")
     listing.add_argument("report", nargs="?", help="only this report")
     listing.add_argument("--missing", action="store_true", help="only what has no record")
-    listing.add_argument("--profile", choices=PROFILES, default="full")
+    listing.add_argument("--profile", choices=PROFILES, default="full", help=PROFILE)
     _json_and_folders(listing)
 
     data = _command(commands, "data", _data, "the data sets: fetch, check or list them")
     data.add_argument("action", choices=("fetch", "check", "list"))
     data.add_argument("names", nargs="*", help="cifar10, cifar100, mnist; all when none is named")
-    data.add_argument("--data-dir", type=Path, default=ROOT / "data")
+    data.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
 
     train = _command(commands, "train", _train, "train what has no record yet; stops and resumes cleanly")
-    train.add_argument("report")
+    train.add_argument("report", help=f"one of {', '.join(names())}")
     train.add_argument("--run", help="only this run (a run with a grid stands for all its points)")
     train.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
-    train.add_argument("--profile", choices=PROFILES, default="full")
+    train.add_argument("--profile", choices=PROFILES, default="full", help=PROFILE)
     train.add_argument("--seeds", type=seeds, help="for instance 0-5 or 0,2,4; the report's own when not given")
     train.add_argument("--max-minutes", type=minutes, help="save and stop after this long; the same command goes on")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     told = "runs at a time on a processor, which share its cores; one a core where memory allows when not given"
     train.add_argument("--processes", type=count, help=told)
     train.add_argument("--again", action="store_true", help="also what has a record already")
-    train.add_argument("--data-dir", type=Path, default=ROOT / "data")
+    train.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
     _json_and_folders(train, with_json=False)
 
     execute = _command(commands, "execute", _execute, "run chapters through papermill, strictly checked")
     execute.add_argument("reports", nargs="*", help="names of chapters")
     execute.add_argument("--all", action="store_true", help="every chapter, one after the other")
-    execute.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE")
-    execute.add_argument("--out-dir", type=Path, default=ROOT / "runs" / "execute")
+    execute.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE",
+                         help="a parameter of the notebook's first cell, for instance profile=smoke")  # fmt: skip
+    execute.add_argument("--out-dir", type=Path, default=ROOT / "runs" / "execute",
+                         help="where the executed notebooks go (default: the project's runs/execute/)")  # fmt: skip
     execute.add_argument("--timeout", type=int, default=1800, help="seconds a cell may take (default 1800)")
 
     check = _command(commands, "check", _check, "every claim and its verdict")
@@ -81,20 +87,20 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("report", nargs="?", help="only this report's nets")
     bench.add_argument("--quick", action="store_true", help="shorter measurements")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
-    bench.add_argument("--data-dir", type=Path, default=ROOT / "data")
+    bench.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
 
     records = _command(commands, "records", _records, "records carried in archives: file them")
     records.add_argument("action", choices=("add",))
     records.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
-    records.add_argument("--records-dir", type=Path, default=ROOT / "records")
+    records.add_argument("--records-dir", type=Path, default=ROOT / "records", help=RECORDS_DIR)
 
     portion = _command(commands, "portion", _portion, "train what is missing, most valuable first, for some minutes")
     portion.add_argument("--max-minutes", type=float, required=True, help="everything is packed before they are up")
     portion.add_argument("--out", type=Path, default=ROOT / "runs" / "portion", help="where the archives go")
-    portion.add_argument("--profile", choices=PROFILES, default="full")
+    portion.add_argument("--profile", choices=PROFILES, default="full", help=PROFILE)
     portion.add_argument("--bench", action="store_true", help="measure the nets against the plain loop first")
     portion.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
-    portion.add_argument("--data-dir", type=Path, default=ROOT / "data")
+    portion.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
     _json_and_folders(portion, with_json=False)
     return parser
 
@@ -108,8 +114,9 @@ def _command(commands, name: str, function, says: str) -> argparse.ArgumentParse
 def _json_and_folders(parser, with_json: bool = True) -> None:
     if with_json:
         parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
-    parser.add_argument("--records-dir", type=Path, default=ROOT / "records")
-    parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs")
+    parser.add_argument("--records-dir", type=Path, default=ROOT / "records", help=RECORDS_DIR)
+    told = "where checkpoints lie, and records of stand-ins and of a reader's own runs (default: the project's runs/)"
+    parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs", help=told)
 
 
 def seeds(text: str) -> list[int]:
@@ -226,16 +233,19 @@ def _train(arguments) -> int:
             made = produce(wanted, execution)
     except Stopped as stop:
         bar.close()
-        print(
-            f"stopped; everything is saved. Go on with the same command:\n  {' '.join(['secondlook', *sys.argv[1:]])}"
-        )
+        more = ", which makes again what it had finished" if arguments.again else ""
+        command = " ".join(["secondlook", *sys.argv[1:]])
+        print(f"stopped; everything is saved. Go on with the same command{more}:\n  {command}")
         return 0 if stop.signal is None else 128 + stop.signal
     except (CheckpointError, WorkerError) as error:
         bar.close()
         print(f"secondlook: {error}", file=sys.stderr)
         return 2
     bar.close()
-    _print_made(made)
+    folders = sorted({str(folder_for(r.recipe, arguments.records_dir, arguments.runs_dir)) for r in made})
+    diverged = sum(r.status == "diverged" for r in made)
+    print(f"{_counted(len(made))} written" + (f" to {' and '.join(folders)}" if made else "")
+          + (f", {diverged} of them diverged" if diverged else ""))  # fmt: skip
     return 0
 
 
@@ -245,11 +255,6 @@ def _counted(count: int) -> str:
 
 def _told(wanted: list[Plan], minutes: float) -> str:
     return f", about {minutes:.1f} minutes" if wanted and minutes else ""
-
-
-def _print_made(records) -> None:
-    diverged = [r for r in records if r.status == "diverged"]
-    print(f"{_counted(len(records))} written" + (f", {len(diverged)} of them diverged" if diverged else ""))
 
 
 class Bar:

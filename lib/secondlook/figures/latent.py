@@ -43,8 +43,8 @@ def latent_space(record: Record, hover: dict | None = None, id: str = "latent-sp
     figure.update_yaxes(title="", **axis)
     title = _told(record)
     alt = f"Scatter plot of the latent means of {counted(_count(record), 'test image')}. {title}."
-    alone = " · all images on one point: nothing in the latent tells them apart" * _on_one_point(record, there)
-    return finish(figure, id, title, alt + alone, caption([record]) + alone, 500, hover_sprite=hover)
+    alone = "all images on one point: nothing in the latent tells them apart" * _on_one_point(record, there)
+    return finish(figure, id, title, f"{alt} {alone}".strip(), caption([record], alone), 500, hover_sprite=hover)
 
 
 def latent_walk(groups: dict[str, Record], id: str = "latent-walk") -> go.Figure:

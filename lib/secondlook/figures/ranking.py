@@ -156,7 +156,9 @@ def _finding(found: dict, pairs: list[tuple], shared: dict) -> str:
     count = len(next(iter(shared.values())))
     tested = [row for row in pairs if np.isfinite(row[4])]
     if not tested:
-        why = {0: "no common seed ranks", 1: "one seed without predictions ranks"}.get(count, f"{count} seeds rank")
+        why = {0: "no common seed ranks", 1: "one seed, whose predictions are not kept, ranks"}.get(
+            count, f"{count} seeds rank"
+        )
         return f"{title}; {why} nobody"
     certain = sum(row[4] < ALPHA for row in tested)
     how = "on one test set, of one seed" if count == 1 else f"over {count} seeds"

@@ -64,6 +64,8 @@ def sweep(
     best, at, label = (min if lowest else max)(points)
     title = f"The {'lowest' if lowest else 'highest'} {words(metric)}, {said(best)}, is at {name} {short(at)}"
     title += f" with {label}" if len(groups) > 1 else ""
+    tried = sorted(groups[label])
+    title += ", where its range ends" if len(tried) > 2 and at in (tried[0], tried[-1]) else ""
     worst = (max if lowest else min)(points)
     opposite = f"the {'highest' if lowest else 'lowest'} is {said(worst[0])} at {short(worst[1])}"
     alt = f"Line chart of {words(metric)} against {name}. {title}; {opposite}."

@@ -24,6 +24,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 # what no figure needs, or what would send its data to a server
 BUTTONS_REMOVED = ["sendChartToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d"]
 WIDTH = 78  # characters in a line of a title
+SMALL = "Small runs: "  # how the finding of runs below the report's protocol begins
 TOP, TOP_WITH_MENU = 28, 60  # pixels above the plot, for panel titles and for menus
 BELOW = 63  # pixels from the plot to its legend, the axis and its title between them
 LINE, SUBTITLE = 22, 48  # pixels of a title's line, and of what is below it; a page sets both aside
@@ -86,8 +87,9 @@ DARK = _template(
 def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, height: int = 420, **extras) -> go.Figure:
     """The figure, complete: template, title that states the finding, the data's name below it, alternative text, size.
 
-    `extras` are what `layout.meta.secondlook` declares besides: hover_sprite, click_sprite. Numbers of the traces
-    become float32 or the smallest whole numbers. Raises ValueError for an empty id, title, alt or data_name, or
+    `extras` are what `layout.meta.secondlook` declares besides: hover_sprite, click_sprite. Titles begin with SMALL
+    where `data_name` is a `values.Caption` of small runs. Numbers of the traces become float32 or the smallest whole
+    numbers. Raises ValueError for an empty id, title, alt or data_name, or
     without traces.
     """
     for name, value in (("id", id), ("title", title), ("alt", alt), ("data_name", data_name)):
@@ -100,8 +102,12 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
         figure.update_layout(legend_y=min(-0.18, -BELOW / max(height - 70, 60)))
     if figure.layout.meta and all(trace.type in ("scatter", "bar") for trace in figure.data):
         extras = {**figure.layout.meta["secondlook"], **extras}
-    lines = wrapped(title)
-    others = [b.args[1].get("title.text", "") for m in figure.layout.updatemenus for b in m.buttons if len(b.args) > 1]
+    buttons = [b for m in figure.layout.updatemenus for b in m.buttons if "title.text" in (*b.args, {})[1]]
+    if getattr(data_name, "small", False):
+        title = SMALL + title
+        for b in buttons:
+            b.args = [b.args[0], {**b.args[1], "title.text": wrapped(SMALL + b.args[1]["title.text"])}]
+    lines, others = wrapped(title), [b.args[1]["title.text"] for b in buttons]
     room = LINE * max(text.count("<br>") + 1 for text in (lines, *others)) + SUBTITLE
     figure.layout.template = LIGHT  # as the book has it; to update Plotly's own one with it takes a fifth of a second
     figure.update_layout(
@@ -121,7 +127,7 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
 
 def wrapped(title: str) -> str:
     """A title in the lines that a figure has room for."""
-    kept = title.replace(" %", "\xa0%")  # a number and its sign stay on one line
+    kept = title.replace("<br>", " ").replace(" %", "\xa0%")  # a number and its sign stay on one line
     return "<br>".join(textwrap.wrap(kept, WIDTH)).replace("\xa0%", " %")
 
 

@@ -40,7 +40,7 @@ def trajectories(groups: Mapping[str, Record], id: str = "trajectories") -> go.F
     names = ["together", *(f"{label} and its loss" for label in labels)]
     figure.update_layout(showlegend=False, updatemenus=[views(owners, names)], sliders=[_slider(marks, epochs)])
     figure.update_xaxes(title="first principal direction")
-    figure.update_yaxes(title="second principal direction")
+    figure.update_yaxes(title="second principal direction", scaleanchor="x")  # distances are read off both
     title = _finding(groups, kept)
     alt = f"Paths of the weights of {joined(labels)} over {epochs[-1]} epochs, on a plane. {title}."
     return finish(figure, id, title, alt, caption(groups.values()), 560)

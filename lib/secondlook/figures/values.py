@@ -138,7 +138,13 @@ def counted(n: int, word: str) -> str:
     return f"{n:,} {word}{'' if n == 1 else 's'}"
 
 
-def caption(records: Iterable[Record], more: str = "") -> str:
+class Caption(str):
+    """A line under a title that knows whether some of what is drawn is `small`: below the report's own protocol."""
+
+    small = False
+
+
+def caption(records: Iterable[Record], more: str = "") -> Caption:
     """The line under a title: the data's name, variants, the run if it is one, seeds, the profile if it is not full.
 
     What a smaller profile trains on, and for how long, follows its name; records of several profiles are counted apart.
@@ -156,7 +162,9 @@ def caption(records: Iterable[Record], more: str = "") -> str:
         if profile != "full" or len(profiles) > 1:
             told += f", {profile} profile"
         parts.append(told if profile == "full" else told + _size(own))
-    return " · ".join([*parts, *([more] if more else [])])
+    line = Caption(" · ".join([*parts, *([more] if more else [])]))
+    line.small = any(r.recipe.profile != "full" for r in records)
+    return line
 
 
 def _counted_seeds(records: list[Record], count: int) -> str:
