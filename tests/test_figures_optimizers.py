@@ -250,6 +250,21 @@ def test_the_axis_of_every_measure_holds_its_marks_and_intervals_and_little_else
         assert np.ptp(ends) > 0.8 * (high - low)
 
 
+def test_no_interval_goes_below_the_least_that_a_measure_can_be():
+    falls = {"Adam": (0.0, 0.01, 0.1), "SGD": (0.5, 0.51, 0.52)}
+    own = {n: [replace(r, history={"falls": [v]}) for r, v in zip(four(3)[n], falls[n])] for n in falls}
+    fallen = Measure("falls", lambda c: c["falls"][0], ".2%")
+    free, bound = (measures(own, [m], {}) for m in (fallen, replace(fallen, least=0.0)))
+    dots = [next(t for t in f.data if t.error_x.array is not None) for f in (free, bound)]
+    means, half = (np.asarray(own, float) for own in (dots[0].x, dots[0].error_x.array))
+    low = means - half
+    assert (low < 0).tolist() == [True, False]
+    assert np.asarray(dots[1].x) - np.asarray(dots[1].error_x.arrayminus) == pytest.approx(np.maximum(low, 0), abs=1e-6)
+    assert np.asarray(dots[1].error_x.array) == pytest.approx(half)
+    assert [", from 0.00 % to " in text for text in dots[1].text] == (low < 0).tolist()
+    assert bound.layout.xaxis.range[0] > free.layout.xaxis.range[0]
+
+
 def test_every_view_of_small_runs_says_so_in_its_title_and_one_of_full_runs_does_not():
     small = {n: [replace(r, recipe=replace(r.recipe, profile="quick")) for r in own] for n, own in four().items()}
     mixed = {**four(), "SGD": small["SGD"]}

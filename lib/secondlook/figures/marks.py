@@ -9,10 +9,16 @@ from secondlook.figures.template import MEASURED, faded
 
 
 def means(figure: go.Figure, at, found: Sequence[tuple[float, float]], hover: str, *, across: bool = False,
-          name: str = "", **more) -> None:  # fmt: skip
-    """Adds dots at (mean, half-width) of `found`: beside rows `at`, or above places `at` where `across`."""
+          name: str = "", least: float = -np.inf, **more) -> None:  # fmt: skip
+    """Adds dots at (mean, half-width) of `found`: beside rows `at`, or above places `at` where `across`.
+
+    No interval goes below `least`.
+    """
     name = name or ("mean, 95 % interval" if any(h > 0 for _, h in found) else "mean")
-    values, error = np.array([m for m, _ in found]), {"array": np.array([h for _, h in found]), "thickness": 2}
+    values, half = (np.array(own, float) for own in zip(*found)) if found else (np.zeros(0), np.zeros(0))
+    error = {"array": half, "thickness": 2}
+    if (values - half < least).any():
+        error |= {"symmetric": False, "arrayminus": np.clip(values - least, 0, half)}
     places = {"x": at, "y": values, "error_y": error} if across else {"x": values, "y": at, "error_x": error}
     look = {"mode": "markers", "marker": {"size": 10, "color": MEASURED}, **more}
     figure.add_scatter(**places, name=name, hovertemplate=f"{hover}<extra></extra>", **look)
@@ -44,8 +50,11 @@ def across(traces: Sequence[go.Scatter]) -> list[float] | None:
 
     Where labels of rows move into the plot, on a telephone, an axis that fits itself would leave them half of it.
     """
-    ends = [np.asarray(t.x, float) + sign * np.asarray(0.0 if t.error_x.array is None else t.error_x.array, float)
-            for t in traces for sign in (-1, 1)]  # fmt: skip
+    ends = []
+    for t in traces:
+        above = 0.0 if t.error_x.array is None else np.asarray(t.error_x.array, float)
+        below = above if t.error_x.arrayminus is None else np.asarray(t.error_x.arrayminus, float)
+        ends += [np.asarray(t.x, float) + above, np.asarray(t.x, float) - below]
     ends = np.concatenate(ends) if ends else np.array([])
     ends = ends[np.isfinite(ends)]
     if not len(ends):

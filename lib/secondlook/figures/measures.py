@@ -20,9 +20,16 @@ class Measure:
     name: str
     of: Callable[[Mapping[str, np.ndarray]], float]
     form: str = ".3g"  # how it is printed; a share where it ends in %
+    least: float = -np.inf  # no run can have less, so no interval goes below
 
     def told(self, value: float) -> str:
         return format(value, self.form).replace("%", " %") if np.isfinite(value) else "not reached"
+
+    def interval(self, mean: float, half: float) -> str:
+        """`70.0 % ± 1.0 %`, or from where to where it goes if it would go below the least."""
+        if mean - half < self.least:
+            return f"{self.told(mean)}, from {self.told(self.least)} to {self.told(mean + half)}"
+        return self.told(mean) + (f" ± {self.told(half)}" if half else "")
 
 
 def measures(groups: Mapping[str, list[Record]], of: Sequence[Measure], logs: Mapping[str, Curves],
@@ -91,8 +98,7 @@ def _view(figure: go.Figure, measure: Measure, ours: list[np.ndarray], theirs: l
     if here:
         seeds(figure, finite, measure.form)
         found = [mean_interval(finite[k]) for k in here]
-        texts = [measure.told(m) + (f" ± {measure.told(h)}" if h else "") for m, h in found]
-        means(figure, here, found, "%{text}", text=texts)
+        means(figure, here, found, "%{text}", least=measure.least, text=[measure.interval(*own) for own in found])
     logged = [(k, t[0]) for k, t in enumerate(theirs) if len(t) and np.isfinite(t[0])]
     if logged:
         figure.add_scatter(x=[v for _, v in logged], y=[k - 0.16 for k, _ in logged], mode="markers",
