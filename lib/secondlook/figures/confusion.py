@@ -63,7 +63,7 @@ def confusion_difference(a: Record | list[Record], b: Record | list[Record], lab
     change = 100 * (_shares(matrices(b).mean(0), 1) - _shares(matrices(a).mean(0), 1))
     figure = go.Figure()
     short = "+.1f" if np.abs(change).max() < 9.95 else "+.0f"  # four signs fit into a cell on a telephone
-    texts = [[f"{v:{short}}" if abs(v) >= LEAST else "" for v in row] for row in change]
+    texts = [[f"{v:{short}}" if abs(v) >= LEAST and float(f"{v:{short}}") else "" for v in row] for row in change]
     _heat(figure, change, names, zmid=0, name="points of the label's images", text=texts,
           texttemplate="%{text}" if 2 * len(names) <= MOST else None,
           hovertemplate="%{y} called %{x}: %{z:+.1f} points<extra></extra>")  # fmt: skip
