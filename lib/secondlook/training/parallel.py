@@ -57,6 +57,7 @@ def in_processes(
                     _ask(worker, OTHER[passed_on])
             wait([*alive, told], timeout=0.5)
             _listen(told, progress, errors)
+        _listen(told, progress, errors)  # what the last of them said after that
     finally:
         for worker in workers:
             if worker.is_alive():
