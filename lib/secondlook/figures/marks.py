@@ -15,7 +15,7 @@ def means(figure: go.Figure, at, found: Sequence[tuple[float, float]], hover: st
     No interval goes below `least`.
     """
     name = name or ("mean, 95 % interval" if any(h > 0 for _, h in found) else "mean")
-    values, half = (np.array(own, float) for own in zip(*found)) if found else (np.zeros(0), np.zeros(0))
+    values, half = np.array(found, float).reshape(-1, 2).T
     error = {"array": half, "thickness": 2}
     if (values - half < least).any():
         error |= {"symmetric": False, "arrayminus": np.clip(values - least, 0, half)}
