@@ -22,7 +22,6 @@ def case(mine=1.0, theirs=1.0, **more):
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(ceilings, "SIDE", {"cpu": 32})
-    monkeypatch.setattr(ceilings, "COPIED", {"cpu": 4096})
     monkeypatch.setattr(plain, "WORKERS", 0)
 
 
@@ -122,12 +121,6 @@ def test_a_report_without_benchmark_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "cases", lambda *a: iter(()))
     assert bench.command("nothing", True, None, tmp_path) == 2
     assert "no benchmark" in capsys.readouterr().err
-
-
-def test_ceilings_are_positive_numbers_by_name(small):
-    found = ceilings.ceilings("cpu")
-    assert set(found) == {"bf16_tflops", "float32_tflops", "copy_gb_per_s", "launch_us"}
-    assert all(value > 0 for value in found.values())
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, monkeypatch):

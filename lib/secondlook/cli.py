@@ -88,20 +88,6 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="shorter measurements")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
     bench.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
-
-    records = _command(commands, "records", _records, "records carried in archives: file them")
-    records.add_argument("action", choices=("add",))
-    records.add_argument("archives", nargs="+", type=Path, metavar="ARCHIVE")
-    records.add_argument("--records-dir", type=Path, default=ROOT / "records", help=RECORDS_DIR)
-
-    portion = _command(commands, "portion", _portion, "train what is missing, most valuable first, for some minutes")
-    portion.add_argument("--max-minutes", type=float, required=True, help="everything is packed before they are up")
-    portion.add_argument("--out", type=Path, default=ROOT / "runs" / "portion", help="where the archives go")
-    portion.add_argument("--profile", choices=PROFILES, default="full", help=PROFILE)
-    portion.add_argument("--bench", action="store_true", help="measure the nets against the plain loop first")
-    portion.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
-    portion.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
-    _json_and_folders(portion, with_json=False)
     return parser
 
 
@@ -306,29 +292,3 @@ def _bench(arguments) -> int:
     from secondlook.bench import command
 
     return command(arguments.report, arguments.quick, arguments.json, arguments.data_dir)
-
-
-def _records(arguments) -> int:
-    from secondlook.archive import add
-
-    for path in arguments.archives:
-        filed, already = add(path, arguments.records_dir)
-        print(f"{path}: {len(filed)} records filed, {len(already)} there already")
-    return 0
-
-
-def _portion(arguments) -> int:
-    from secondlook.experiments import Execution
-    from secondlook.experiments.portion import portion
-
-    bar = Bar()
-    execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, progress=bar)
-
-    def told(text: str) -> None:
-        bar.close()
-        print(text, flush=True)
-
-    had = portion(
-        arguments.max_minutes, arguments.out, execution, profile=arguments.profile, bench=arguments.bench, told=told
-    )
-    return 128 + had.stopped_by if had.stopped_by else int(bool(had.failed))
