@@ -29,8 +29,8 @@ outputs: $(READY)    ## after new records: what the notebooks' checked cells pri
 	$(BIN)/python -m secondlook.publish.outputs notebooks/*.ipynb
 
 lint: $(READY)       ## style and format
-	$(BIN)/ruff check lib tests benchmarks
-	$(BIN)/ruff format --check lib tests benchmarks
+	$(BIN)/ruff check lib tests benchmarks tools
+	$(BIN)/ruff format --check lib tests benchmarks tools
 
 lock: $(READY)       ## pin and hash the whole working set anew
 	$(BIN)/uv pip compile --universal --generate-hashes --no-annotate --python-version 3.11 \
