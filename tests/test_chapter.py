@@ -7,7 +7,7 @@ import pytest
 from secondlook.chapter import _plans, _progress, open_chapter
 from secondlook.data import DataError
 from secondlook.experiments import Execution, load_or_produce
-from secondlook.figures import combinations, roc
+from secondlook.figures import combinations, comparison, roc
 from secondlook.figures.values import caption
 from secondlook.publish.parameters import ParameterError
 from secondlook.recipe import RecipeError
@@ -117,6 +117,14 @@ def test_without_records_figures_give_way_to_the_command_that_makes_them(tmp_pat
     assert "secondlook train linear" in empty.draw(roc, empty.headline())._repr_html_()
     assert "secondlook train linear" in empty.draw(combinations, {}, winner="c4-full")._repr_html_()
     assert {j.verdict for j in empty.judgements} == {"not run", "contradicted", "not testable as stated"}
+
+
+def test_a_page_says_what_cannot_be_drawn_and_fails_for_any_other_error(tmp_path):
+    opened = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
+    kept = [Record(read("linear").recipes("c4-full", "as_coded")[0], "finished", {"test_accuracy": 0.3})]
+    assert "needs keep = 'evidence'" in repr(opened.draw(roc, kept))
+    with pytest.raises(ValueError, match="has no 'test_acuracy'"):
+        opened.draw(comparison, {"one": kept}, metric="test_acuracy")
 
 
 def test_the_committed_chapter_reads_from_records_alone():

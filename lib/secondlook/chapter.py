@@ -16,7 +16,7 @@ from secondlook.data import DATA_SETS
 from secondlook.experiments import Execution, Outcome, load_or_produce
 from secondlook.figures.images import sample_grid, sprite
 from secondlook.figures.tables import notice
-from secondlook.figures.values import counted, joined
+from secondlook.figures.values import NothingToDraw, counted, joined
 from secondlook.overrides import customised
 from secondlook.overrides import given as given_settings
 from secondlook.publish import sprites
@@ -133,7 +133,7 @@ class Chapter:
             return notice(" ".join(self._missing_lines()) or "There are no records of this run in this profile.")
         try:
             return figure(*arguments, **options)
-        except ValueError as error:  # records that hold nothing to draw, as when every seed diverged
+        except NothingToDraw as error:
             return notice(str(error))
 
     def samples(self, **options):

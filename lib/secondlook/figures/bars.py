@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 from secondlook.figures.marks import label_rows, line_at, means, seeds, within
 from secondlook.figures.template import PUBLISHED, finish
 from secondlook.figures.values import (
+    NothingToDraw,
     caption,
     counted,
     flat,
@@ -38,7 +39,7 @@ def comparison(
     found = [mean_interval(v) for v in values]
     lost = [label for label, (m, _) in zip(labels, found) if not np.isfinite(m)]
     if lost:
-        raise ValueError(f"{joined(lost)}: no finite {metric}")
+        raise NothingToDraw(f"{joined(lost)}: no finite {metric}")
     figure = go.Figure()
     seeds(figure, values)
     texts = [

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, looks, menu
-from secondlook.figures.values import caption, flat, joined, percent, sentence
+from secondlook.figures.values import NothingToDraw, caption, flat, joined, percent, sentence
 from secondlook.record import Record
 
 BINS = 15
@@ -59,7 +59,7 @@ def _first(label: str, records: list[Record]) -> Record:
     for record in records:
         if "scores" in record.arrays or "top5_scores" in record.arrays:
             return record
-    raise ValueError(f"no record of {label} keeps scores; its run needs keep = 'evidence'")
+    raise NothingToDraw(f"no record of {label} keeps scores; its run needs keep = 'evidence'")
 
 
 def _finding(found: dict[str, metrics.Calibration]) -> str:

@@ -6,7 +6,16 @@ import plotly.graph_objects as go
 from secondlook.evaluation import metrics
 from secondlook.figures.marks import means, picture
 from secondlook.figures.template import CLASS_COLOURS, finish, menu, slider, views
-from secondlook.figures.values import caption, class_names, counted, mean_interval, needed, percent, sentence
+from secondlook.figures.values import (
+    NothingToDraw,
+    caption,
+    class_names,
+    counted,
+    mean_interval,
+    needed,
+    percent,
+    sentence,
+)
 from secondlook.record import Record
 
 METHODS = {"gradcam": "Grad-CAM", "hirescam": "HiResCAM", "layercam": "LayerCAM"}
@@ -63,7 +72,7 @@ def cam_focus(records: Record | list[Record], id: str = "cam-focus") -> go.Figur
     """
     records = [r for r in needed(records, "the focus of activation maps") if "cam_focus" in r.arrays]
     if not records:
-        raise ValueError("no record keeps the focus of activation maps; its run needs keep = 'evidence'")
+        raise NothingToDraw("no record keeps the focus of activation maps; its run needs keep = 'evidence'")
     first = records[0].metrics
     names, methods = list(first["cam_measures"]), [METHODS.get(m, m) for m in first["cam_methods"]]
     figure, owners, labels, layouts = go.Figure(), [], [], []
@@ -107,7 +116,7 @@ def effect(record: Record, measure: int, layer: int, method: int = 0, among=None
 
 def _maps(record: Record) -> np.ndarray:
     if "cam_maps" not in record.arrays:
-        raise ValueError(f"the record of {record.recipe} keeps no activation maps; its run needs keep = 'evidence'")
+        raise NothingToDraw(f"the record of {record.recipe} keeps no activation maps; its run needs keep = 'evidence'")
     return np.asarray(record.arrays["cam_maps"])
 
 

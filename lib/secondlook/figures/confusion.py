@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures.template import MEASURED, finish, views
-from secondlook.figures.values import caption, class_names, mean_interval, needed, percent, sentence
+from secondlook.figures.values import NothingToDraw, caption, class_names, mean_interval, needed, percent, sentence
 from secondlook.record import Record
 
 LEAST = 0.5  # points below which a cell of a difference is left empty: on a telephone the numbers would touch
@@ -103,7 +103,7 @@ def matrices(records: list[Record]) -> np.ndarray:
     found = []
     for r in records:
         if "predictions" not in r.arrays or "labels" not in r.arrays:
-            raise ValueError(f"the record of {r.recipe} keeps no predictions; its run needs keep = 'predictions'")
+            raise NothingToDraw(f"the record of {r.recipe} keeps no predictions; its run needs keep = 'predictions'")
         found.append(metrics.confusion(r.arrays["labels"], r.arrays["predictions"], len(class_names(r))))
     return np.stack(found)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from secondlook.evaluation.statistics import LEAST_SEEDS, mcnemar, wilson
 from secondlook.figures.tables import Notice, Table, notice
-from secondlook.figures.values import counted, mean_interval, numbers, percent
+from secondlook.figures.values import NothingToDraw, counted, mean_interval, numbers, percent
 from secondlook.record import Record
 from secondlook.reports import Report
 
@@ -82,7 +82,7 @@ def clusters_by_share(records: list[Record], ones: int = 9) -> Table:
     from sklearn.cluster import KMeans
 
     if not (kept := [r for r in records if "latents" in r.arrays]):
-        raise ValueError("no record keeps its latents; its run needs keep = 'evidence'")
+        raise NothingToDraw("no record keeps its latents; its run needs keep = 'evidence'")
     told = []
     for record in kept:
         z, labels = np.asarray(record.arrays["latents"], float), np.asarray(record.arrays["labels"], int)

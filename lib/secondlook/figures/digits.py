@@ -10,7 +10,18 @@ from secondlook.figures.images import placeholder, sprite
 from secondlook.figures.marks import label_rows, line_at, means, picture
 from secondlook.figures.roc import curves_and_areas
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, faded, finish, views
-from secondlook.figures.values import caption, counted, digits, flat, joined, mean_interval, needed, numbers, percent
+from secondlook.figures.values import (
+    NothingToDraw,
+    caption,
+    counted,
+    digits,
+    flat,
+    joined,
+    mean_interval,
+    needed,
+    numbers,
+    percent,
+)
 from secondlook.record import Record
 
 SETTINGS = {"clean": "none", "as coded": "as_coded", "before normalisation": "before_normalisation",
@@ -87,7 +98,7 @@ def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
     """
     records = [r for r in needed(records, "the lottery of heads") if "hinge_lottery" in r.metrics]
     if not records:
-        raise ValueError("no record tried several starts of the linear head")
+        raise NothingToDraw("no record tried several starts of the linear head")
     kinds = {k: label for k, label in HEADS.items() if k in records[0].metrics}
     figure, found = go.Figure(), {}
     for row, (kind, label) in enumerate(kinds.items()):
@@ -155,7 +166,7 @@ def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
             one = roc(record.arrays["labels"] == 1, record.arrays["svm_predictions"])
             x, y = one.false_positive_rate[1:-1], one.true_positive_rate[1:-1]
         else:
-            raise ValueError(f"the record of {record.recipe} keeps no scores; its run needs keep = 'evidence'")
+            raise NothingToDraw(f"the record of {record.recipe} keeps no scores; its run needs keep = 'evidence'")
         negatives = int(np.sum(record.arrays["labels"] == 0))
         area = f" {areas[label].value:.4f} [{areas[label].low:.4f}, {areas[label].high:.4f}]" if label in areas else ""
         figure.add_scatter(x=np.maximum(x, 0.5 / negatives), y=y, mode="lines+markers", name=label + area,

@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.template import CLASS_COLOURS, SYMBOLS, finish, views
-from secondlook.figures.values import caption, class_names, counted, needed, percent, sentence
+from secondlook.figures.values import NothingToDraw, caption, class_names, counted, needed, percent, sentence
 from secondlook.record import Record
 
 PLACES = {"embedding_tsne": "t-SNE", "embedding_umap": "UMAP", "embedding_pca": "principal components"}
@@ -24,7 +24,7 @@ def embedding(record: Record, hover: dict | None = None, colours: tuple | None =
     (record,) = needed(record, "an embedding")
     there = [name for name in PLACES if name in record.arrays]
     if not there or "labels" not in record.arrays:
-        raise ValueError(f"the record of {record.recipe} keeps no embedding; its run needs keep = 'evidence'")
+        raise NothingToDraw(f"the record of {record.recipe} keeps no embedding; its run needs keep = 'evidence'")
     names = class_names(record)
     count = len(record.arrays[there[0]])
     labels, said = (np.asarray(record.arrays[k][:count], np.int64) for k in ("labels", "predictions"))

@@ -7,7 +7,7 @@ from secondlook.evaluation.statistics import paired_test
 from secondlook.figures.cam import METHODS
 from secondlook.figures.marks import means
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, views
-from secondlook.figures.values import caption, flat, joined, mean_interval, needed, percent, sentence
+from secondlook.figures.values import NothingToDraw, caption, flat, joined, mean_interval, needed, percent, sentence
 from secondlook.record import Record
 
 ALPHA = 0.05
@@ -54,7 +54,7 @@ def random_weights(groups: dict[str, Record], id: str = "random-weights") -> go.
     records = needed(groups.values(), "the check with random weights")
     for record in records:
         if "sanity_likeness" not in record.metrics:
-            raise ValueError(f"the record of {record.recipe} has no check with random weights")
+            raise NothingToDraw(f"the record of {record.recipe} has no check with random weights")
     figure, told = go.Figure(), []
     for k, (label, record) in enumerate(groups.items()):
         alike = np.array([np.nan if v is None else v for v in record.metrics["sanity_likeness"]], float)
@@ -80,7 +80,7 @@ def shuffled_parts(groups: dict[str, list[Record]], id: str = "shuffled-parts") 
     everything = flat(groups, "shuffled images")
     lost = [r for r in everything if "shuffled" not in r.metrics]
     if lost:
-        raise ValueError(f"the record of {lost[0].recipe} has no answers to shuffled images")
+        raise NothingToDraw(f"the record of {lost[0].recipe} has no answers to shuffled images")
     figure, ends = go.Figure(), {}
     for k, (label, records) in enumerate(groups.items()):
         found = [mean_interval([r.metrics["shuffled"][part] for r in records]) for part in SHUFFLED]
@@ -102,7 +102,7 @@ def shuffled_parts(groups: dict[str, list[Record]], id: str = "shuffled-parts") 
 
 def _has(record: Record, name: str) -> bool:
     if name not in record.arrays:
-        raise ValueError(f"the record of {record.recipe} keeps no {name}; its run needs keep = 'evidence'")
+        raise NothingToDraw(f"the record of {record.recipe} keeps no {name}; its run needs keep = 'evidence'")
     return True
 
 

@@ -7,6 +7,7 @@ from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.figures.marks import label_rows, line_at, means
 from secondlook.figures.template import MEASURED, PUBLISHED, QUIET, faded, finish, views
 from secondlook.figures.values import (
+    NothingToDraw,
     caption,
     class_names,
     counted,
@@ -44,7 +45,7 @@ def combinations(
     winner = winner if winner in runs else ""
     metrics = tuple(m for m in metrics if all(m in r.metrics for r in everything))
     if not metrics:
-        raise ValueError(f"the records hold none of {joined(METRICS)}")
+        raise NothingToDraw(f"the records hold none of {joined(METRICS)}")
     figure, owners = go.Figure(), []
     for view, metric in enumerate(metrics):
         before = len(figure.data)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from secondlook.figures.marks import picture
 from secondlook.figures.template import finish, menu
-from secondlook.figures.values import caption, joined, needed, percent
+from secondlook.figures.values import NothingToDraw, caption, joined, needed, percent
 from secondlook.record import Record
 
 ACROSS = 8  # kernels in a row
@@ -71,7 +71,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 def _kernels(record: Record) -> np.ndarray:
     kept = record.arrays.get("kernels")
     if kept is None or not np.size(kept):
-        raise ValueError(f"the record of {record.recipe} keeps no kernels; its run needs keep = 'evidence'")
+        raise NothingToDraw(f"the record of {record.recipe} keeps no kernels; its run needs keep = 'evidence'")
     return np.asarray(kept[:MOST], np.float32)
 
 

@@ -10,7 +10,17 @@ from PIL import Image
 from secondlook.figures.images import sprite, webp
 from secondlook.figures.marks import picture
 from secondlook.figures.template import CLASS_COLOURS, QUIET, SYMBOLS, finish, menu, views
-from secondlook.figures.values import caption, class_names, counted, digits, joined, needed, percent, sentence
+from secondlook.figures.values import (
+    NothingToDraw,
+    caption,
+    class_names,
+    counted,
+    digits,
+    joined,
+    needed,
+    percent,
+    sentence,
+)
 from secondlook.record import Record
 
 PLACES = {"latent_tsne": "t-SNE", "latent_umap": "UMAP", "latent_pca": "principal components"}
@@ -30,7 +40,7 @@ def latent_space(record: Record, hover: dict | None = None, id: str = "latent-sp
     (record,) = needed(record, "a latent space")
     there = [place for place in PLACES if place in record.arrays]
     if not there:
-        raise ValueError(f"the record of {record.recipe} places no latents; its run needs keep = 'evidence'")
+        raise NothingToDraw(f"the record of {record.recipe} places no latents; its run needs keep = 'evidence'")
     names, figure, owners, shown = class_names(record), go.Figure(), [], []
     for place in there:
         for colours in list(COLOURS) if place == there[0] else ["labels"]:
@@ -147,7 +157,7 @@ def _used(record: Record) -> str:
 
 def _encoded(record: Record, name: str) -> str:
     if name not in record.arrays:
-        raise ValueError(f"the record of {record.recipe} keeps no {name}; its run needs keep = 'evidence'")
+        raise NothingToDraw(f"the record of {record.recipe} keeps no {name}; its run needs keep = 'evidence'")
     return "data:image/webp;base64," + base64.b64encode(record.arrays[name].tobytes()).decode()
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from secondlook.figures.images import webp
 from secondlook.figures.template import finish, menu, slider
-from secondlook.figures.values import caption, class_names, counted, joined, needed, percent, sentence
+from secondlook.figures.values import NothingToDraw, caption, class_names, counted, joined, needed, percent, sentence
 from secondlook.record import Record
 
 ACROSS = 5  # maps in a row
@@ -55,9 +55,9 @@ def feature_maps(groups: dict[str, Record], id: str = "feature-maps") -> go.Figu
 def _layers(records: list[Record]) -> list[str]:
     for record in records:
         if "maps_channels" not in record.arrays:
-            raise ValueError(f"the record of {record.recipe} keeps no feature maps; its run needs keep = 'evidence'")
+            raise NothingToDraw(f"the record of {record.recipe} keeps no feature maps; its run needs keep = 'evidence'")
         if record.metrics["maps_layers"] != records[0].metrics["maps_layers"]:
-            raise ValueError(f"the record of {record.recipe} keeps maps of other layers than {records[0].recipe}")
+            raise NothingToDraw(f"the record of {record.recipe} keeps maps of other layers than {records[0].recipe}")
     return list(records[0].metrics["maps_layers"])
 
 

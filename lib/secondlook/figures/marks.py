@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.template import MEASURED, faded
+from secondlook.figures.values import NothingToDraw
 
 
 def means(figure: go.Figure, at, found: Sequence[tuple[float, float]], hover: str, *, across: bool = False,
@@ -40,7 +41,7 @@ def within(figure: go.Figure, values: Sequence, found: Sequence[tuple[float, flo
     ends = np.concatenate([*map(np.ravel, values), *((m - h, m + h) for m, h in found)]).astype(float)
     ends = np.clip(ends[np.isfinite(ends)], low, high)
     if not len(ends):
-        raise ValueError("there is no finite number to draw: every seed diverged, or left no value")
+        raise NothingToDraw("there is no finite number to draw: every seed diverged, or left no value")
     room = max(0.05 * np.ptp(ends), 0.005 * (high - low))
     figure.update_xaxes(range=[ends.min() - room, ends.max() + room])
 

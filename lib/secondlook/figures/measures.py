@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from secondlook.figures.marks import across, label_rows, means, seeds
 from secondlook.figures.template import PUBLISHED, QUIET, finish, views, wrapped
-from secondlook.figures.values import caption, counted, flat, joined, mean_interval, sentence
+from secondlook.figures.values import NothingToDraw, caption, counted, flat, joined, mean_interval, sentence
 from secondlook.logs import Curves
 from secondlook.record import Record
 
@@ -125,7 +125,7 @@ def _finding(measure: Measure, values: dict[str, np.ndarray], ours: bool, needed
     if not any(np.isfinite(v) for v in ends.values()):
         if not needed:
             return f"{sentence(measure.name)}: nobody has it"
-        raise ValueError(f"no run and no log has a finite number of {measure.name}")
+        raise NothingToDraw(f"no run and no log has a finite number of {measure.name}")
     low, high = min(ends, key=ends.get), max(ends, key=ends.get)
     where = "" if ours else " in the authors’ log"
     if ends[low] == ends[high]:

@@ -7,7 +7,7 @@ from secondlook.evaluation.metrics import decode_scores
 from secondlook.figures.images import placeholder, sprite
 from secondlook.figures.marks import picture
 from secondlook.figures.template import finish
-from secondlook.figures.values import caption, class_names, joined, needed, percent, sentence
+from secondlook.figures.values import NothingToDraw, caption, class_names, joined, needed, percent, sentence
 from secondlook.record import Record
 
 LINES = 1.0  # heights of an image that four lines below it take, on the narrowest page
@@ -44,11 +44,11 @@ def misclassified(record: Record, images: np.ndarray | None, count: int = 5, id:
 def mistaken_rows(record: Record, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the record's test images and their probabilities, the classes with the most mistakes first."""
     if "scores" not in record.arrays:
-        raise ValueError(f"the record of {record.recipe} keeps no scores; its run needs keep = 'evidence'")
+        raise NothingToDraw(f"the record of {record.recipe} keeps no scores; its run needs keep = 'evidence'")
     labels, said = (np.asarray(record.arrays[k], int) for k in ("labels", "predictions"))
     wrong = labels != said
     if not wrong.any():
-        raise ValueError(f"the record of {record.recipe} has no mistake to show")
+        raise NothingToDraw(f"the record of {record.recipe} has no mistake to show")
     certain = decode_scores(record.arrays["scores"])[np.arange(len(labels)), said]
     mistakes = np.bincount(labels[wrong], minlength=labels.max() + 1)
     classes = [c for c in np.argsort(-mistakes, kind="stable")[:count] if mistakes[c]]

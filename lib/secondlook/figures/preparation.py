@@ -7,7 +7,7 @@ from PIL import Image
 from secondlook.figures.images import placeholder, sprite
 from secondlook.figures.marks import picture
 from secondlook.figures.template import CLASS_COLOURS, finish
-from secondlook.figures.values import caption, needed, percent
+from secondlook.figures.values import NothingToDraw, caption, needed, percent
 from secondlook.record import Record
 
 STEPS = ("as stored", "resized", "normalised")
@@ -27,7 +27,7 @@ def split_proportions(record: Record, id: str = "split") -> go.Figure:
     """One bar of the images trained on, held back and tested. Raises ValueError for a record that keeps no labels."""
     (record,) = needed(record, "the split")
     if "labels" not in record.arrays or "examples" not in record.provenance:
-        raise ValueError(f"the record of {record.recipe} does not tell its split; it needs keep = 'predictions'")
+        raise NothingToDraw(f"the record of {record.recipe} does not tell its split; it needs keep = 'predictions'")
     sizes = split_sizes(record)
     total = sum(sizes.values())
     figure = go.Figure()

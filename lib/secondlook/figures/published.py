@@ -12,6 +12,7 @@ from secondlook.figures.marks import label_rows, line_at, means, within
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, SYMBOLS, finish
 from secondlook.figures.values import (
     VARIANT_WORDS,
+    NothingToDraw,
     caption,
     counted,
     flat,
@@ -131,7 +132,9 @@ def small_test_draws(records: Record | list[Record], published: Published | floa
     records = needed(records, "draws of the test set")
     record = next((r for r in records if "predictions" in r.arrays and "labels" in r.arrays), None)
     if record is None:
-        raise ValueError(f"no record of {records[0].recipe.run} keeps predictions; its run needs keep = 'predictions'")
+        raise NothingToDraw(
+            f"no record of {records[0].recipe.run} keeps predictions; its run needs keep = 'predictions'"
+        )
     right = np.asarray(record.arrays["predictions"]) == np.asarray(record.arrays["labels"])
     size = size or 1000
     size = size if size < len(right) else len(right) // 2

@@ -9,6 +9,7 @@ from secondlook.evaluation.statistics import LEAST_SEEDS, holm, mcnemar, paired_
 from secondlook.figures.marks import means, seeds
 from secondlook.figures.template import MEASURED, PUBLISHED, QUIET, finish, views
 from secondlook.figures.values import (
+    NothingToDraw,
     caption,
     counted,
     flat,
@@ -43,7 +44,7 @@ def ranking(
     everything = flat(groups, "a ranking")
     found = {label: mean_interval(numbers(records, metric)) for label, records in groups.items()}
     if lost := [label for label, (m, _) in found.items() if not np.isfinite(m)]:
-        raise ValueError(f"{joined(lost)}: no finite {metric}")
+        raise NothingToDraw(f"{joined(lost)}: no finite {metric}")
     shared = _shared(groups)
     pairs = _pairs(shared, metric)
     figure, owners = go.Figure(), []

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, finish, menu
-from secondlook.figures.values import caption, class_names, joined, needed, sentence
+from secondlook.figures.values import NothingToDraw, caption, class_names, joined, needed, sentence
 from secondlook.record import Record
 
 CORNER = {"xaxis.range": [0, 0.3], "yaxis.range": [0.3, 1]}
@@ -21,7 +21,7 @@ def roc(records: Record | list[Record], id: str = "roc", name: str = "") -> go.F
     records = needed(records, "ROC curves")
     record = next((r for r in records if "roc" in r.arrays or "scores" in r.arrays), None)
     if record is None:
-        raise ValueError(
+        raise NothingToDraw(
             f"no record of {records[0].recipe.run} keeps curves or scores; its run needs keep = 'evidence'"
         )
     names, (curves, areas) = class_names(record), curves_and_areas(record)

@@ -9,7 +9,16 @@ from secondlook.figures.confusion import _heat, _mistake, _shares, matrices
 from secondlook.figures.marks import label_rows, means
 from secondlook.figures.roc import CORNER, WHOLE, curves_and_areas
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, finish, menu, views
-from secondlook.figures.values import caption, class_names, joined, mean_interval, needed, percent, sentence
+from secondlook.figures.values import (
+    NothingToDraw,
+    caption,
+    class_names,
+    joined,
+    mean_interval,
+    needed,
+    percent,
+    sentence,
+)
 from secondlook.record import Record
 
 NAMES = tuple(name.replace("_", " ") for name in SUPERCLASSES)
@@ -69,7 +78,7 @@ def superclass_roc(records: Record | list[Record], id: str = "superclass-roc") -
     records = _cifar100(records, "ROC curves")
     record = next((r for r in records if "roc" in r.arrays or "scores" in r.arrays), None)
     if record is None:
-        raise ValueError(f"no record of {records[0].recipe.run} keeps curves; its run needs keep = 'evidence'")
+        raise NothingToDraw(f"no record of {records[0].recipe.run} keeps curves; its run needs keep = 'evidence'")
     curves, areas = curves_and_areas(record)
     found = np.stack([np.interp(GRID, c.false_positive_rate, c.true_positive_rate) for c in curves])
     area = np.array([a.value for a in areas])

@@ -7,6 +7,7 @@ from secondlook.figures.marks import means
 from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, faded, finish, looks
 from secondlook.figures.values import (
     OPTIMIZER_WORDS,
+    NothingToDraw,
     caption,
     digits,
     mean_interval,
@@ -49,7 +50,7 @@ def sweep(
         points += [(m, v, label) for v, (m, _) in zip(at, found) if np.isfinite(m)]
         _line(figure, label, np.array(at), values, found, k, ":.1%" if share else ":.4g")
     if not points:
-        raise ValueError(f"no record has a finite {metric}")
+        raise NothingToDraw(f"no record has a finite {metric}")
     name = words(x)
     positive = all(v > 0 for own in groups.values() for v in own)
     title, scale = (f"{name} (logarithmic)", "log") if positive else (name, "linear")

@@ -9,7 +9,7 @@ from PIL import Image
 from secondlook.figures.images import webp
 from secondlook.figures.marks import means, picture
 from secondlook.figures.template import CLASS_COLOURS, finish, slider, views
-from secondlook.figures.values import caption, class_names, mean_interval, needed, sentence
+from secondlook.figures.values import NothingToDraw, caption, class_names, mean_interval, needed, sentence
 from secondlook.record import Record
 
 TILE = 32
@@ -51,7 +51,9 @@ def template_measures(records: list[Record], id: str = "template-measures") -> g
     records = needed(records, "the measures of the templates")
     measured = [r for r in records if "template_centre" in r.metrics]
     if not measured:
-        raise ValueError(f"{records[0].recipe} has no measured templates: it diverged or its features are not pixels")
+        raise NothingToDraw(
+            f"{records[0].recipe} has no measured templates: it diverged or its features are not pixels"
+        )
     records = measured
     names = class_names(records[0])
     area = {k: np.array([r.metrics[f"template_{k}"] for r in records], float) for k in ("centre", "border", "symmetry")}
@@ -75,7 +77,7 @@ def template_measures(records: list[Record], id: str = "template-measures") -> g
 def _sheet(record: Record) -> tuple[np.ndarray, list[int]]:
     """RGB pixels (moments · 32, classes · 32, 3) and the iteration of each moment."""
     if "templates" not in record.arrays:
-        raise ValueError(f"the record of {record.recipe} keeps no templates; its run needs keep = 'evidence'")
+        raise NothingToDraw(f"the record of {record.recipe} keeps no templates; its run needs keep = 'evidence'")
     steps = [int(s) for s in record.arrays["template_steps"]]
     with Image.open(io.BytesIO(np.asarray(record.arrays["templates"], np.uint8).tobytes())) as image:
         sheet = np.asarray(image.convert("RGB"))

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from secondlook.figures.curves import band, history, mean_curve
 from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, finish, looks, views, wrapped
-from secondlook.figures.values import caption, counted, digits, flat, joined, percent, sentence, words
+from secondlook.figures.values import NothingToDraw, caption, counted, digits, flat, joined, percent, sentence, words
 from secondlook.record import Record
 
 Curve = tuple[Sequence[float], Sequence[float]]  # epochs, counted from 1, and values
@@ -45,7 +45,7 @@ def training_curves(
         titles.append(_finding(metric, own, logged))
     if not shown:
         known = sorted(set().union(*(r.history for r in everything)))
-        raise ValueError(f"no record has the histories {joined(metrics)}; they have {', '.join(known)}")
+        raise NothingToDraw(f"no record has the histories {joined(metrics)}; they have {', '.join(known)}")
     for trace, owner in zip(figure.data, owners):
         trace.visible = owner == 0
     layouts = [{**_axis(metric), "title.text": wrapped(title)} for metric, title in zip(shown, titles)]

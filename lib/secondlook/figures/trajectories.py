@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, looks, views
-from secondlook.figures.values import caption, joined, needed, percent, sentence
+from secondlook.figures.values import NothingToDraw, caption, joined, needed, percent, sentence
 from secondlook.record import Record
 
 LEAST = 1e-9  # a move that a logarithmic axis can show
@@ -23,7 +23,9 @@ def trajectories(groups: Mapping[str, Record], id: str = "trajectories") -> go.F
     needed(groups.values(), "trajectories")
     for record in groups.values():
         if "path_plane" not in record.arrays:
-            raise ValueError(f"the record of {record.recipe} keeps no path of its weights; train it again to have one")
+            raise NothingToDraw(
+                f"the record of {record.recipe} keeps no path of its weights; train it again to have one"
+            )
     maps, kept = _together({label: np.asarray(r.arrays["path_sketch"], float) for label, r in groups.items()})
     own = {label: np.asarray(r.arrays["path_plane"], float) for label, r in groups.items()}
     figure, owners, marks, labels, looked = go.Figure(), [], [], list(groups), looks(groups)
@@ -55,7 +57,9 @@ def moves(groups: Mapping[str, Record], id: str = "moves") -> go.Figure:
     found = {}
     for label, record in groups.items():
         if "path_moves" not in record.arrays:
-            raise ValueError(f"the record of {record.recipe} keeps no path of its weights; train it again to have one")
+            raise NothingToDraw(
+                f"the record of {record.recipe} keeps no path of its weights; train it again to have one"
+            )
         found[label] = np.asarray(record.arrays["path_epochs"])[1:], np.asarray(record.arrays["path_moves"], float)
     figure = go.Figure()
     for (label, (x, y)), k in zip(found.items(), looks(found).values()):
@@ -75,7 +79,7 @@ def moves(groups: Mapping[str, Record], id: str = "moves") -> go.Figure:
 def _together(sketches: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], float]:
     """Places of all paths on the two principal directions of all their points, and the share of variance these hold."""
     if len({s.shape[1] for s in sketches.values()}) > 1:
-        raise ValueError("paths of nets of different kinds lie on no common map")
+        raise NothingToDraw("paths of nets of different kinds lie on no common map")
     everything = np.concatenate(list(sketches.values()))
     _, values, directions = np.linalg.svd(everything - everything.mean(0), full_matrices=False)
     kept = float((values[:2] ** 2).sum() / max((values**2).sum(), 1e-30))

@@ -31,16 +31,20 @@ METRIC_WORDS = {
 }
 
 
+class NothingToDraw(ValueError):
+    """Records that hold nothing of what a figure shows, such as a run that diverged: a page says so in its place."""
+
+
 def needed(records: Record | Iterable[Record], what: str) -> list[Record]:
-    """The records as a list. Raises ValueError saying `what` they are needed for where there are none."""
+    """The records as a list. Raises NothingToDraw saying `what` they are needed for where there are none."""
     records = [records] if isinstance(records, Record) else list(records)
     if not records:
-        raise ValueError(f"no records for {what}; `secondlook list --missing` names the command that makes them")
+        raise NothingToDraw(f"no records for {what}; `secondlook list --missing` names the command that makes them")
     return records
 
 
 def flat(groups: dict[str, Iterable[Record]], what: str) -> list[Record]:
-    """All records of a dict of groups. Raises ValueError where there are none, or a group is empty."""
+    """All records of a dict of groups. Raises NothingToDraw where there are none, or a group is empty."""
     empty = [name for name, records in groups.items() if not list(records)]
     if empty or not groups:
         needed([], f"{what}: {', '.join(map(str, empty)) or 'no groups'}")
@@ -50,13 +54,13 @@ def flat(groups: dict[str, Iterable[Record]], what: str) -> list[Record]:
 def reach(record: Record, path: str):
     """A metric, or a value of the recipe (`settings.strength`, `data.train_limit`, `seed`); a dot goes one level down.
 
-    Raises ValueError for what the record does not hold.
+    None where a diverged run left none. Raises ValueError for what the record does not hold.
     """
     first, *rest = path.split(".")
     value = record.metrics.get(first, getattr(record.recipe, first, None))
     for name in rest:
         value = value.get(name) if isinstance(value, dict) else getattr(value, name, None)
-    if value is None and not (first in record.metrics and not rest):
+    if value is None and record.status != "diverged" and not (first in record.metrics and not rest):
         raise ValueError(f"the record of {record.recipe} has no {path!r}; it has {', '.join(sorted(record.metrics))}")
     return value
 

@@ -7,7 +7,17 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, QUIET, finish, views
-from secondlook.figures.values import caption, flat, joined, mean_interval, percent, reach, sentence, spread
+from secondlook.figures.values import (
+    NothingToDraw,
+    caption,
+    flat,
+    joined,
+    mean_interval,
+    percent,
+    reach,
+    sentence,
+    spread,
+)
 from secondlook.record import Record
 
 EARLY = 10  # epochs of the shorter training, which the first epochs of the longer one are
@@ -65,12 +75,12 @@ def factorial(records: list[Record]) -> tuple[list[str], Cells, list[int]]:
         found.setdefault(tuple(_setting(r, p) != PARTS[p][1] for p in varied), {})[r.recipe.seed] = r
     lost = [key for key in product((False, True), repeat=len(varied)) if key not in found]
     if lost or not varied:
-        raise ValueError(
+        raise NothingToDraw(
             f"the factorial has {len(found)} of {2 ** len(varied)} combinations; train the rest of its runs"
         )
     seeds = sorted(set.intersection(*(set(own) for own in found.values())))
     if not seeds:
-        raise ValueError("the combinations of the factorial have no seed in common")
+        raise NothingToDraw("the combinations of the factorial have no seed in common")
     names = [PARTS[p][0] for p in varied]
     cells = {key: np.array([reach(own[s], "test_accuracy") for s in seeds], float) for key, own in found.items()}
     long = all(len(r.history.get("test_accuracy", ())) > EARLY for r in records)
