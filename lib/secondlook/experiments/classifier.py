@@ -58,6 +58,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
 def _produce(task: "Task") -> list[Record]:
     settings: Classifier = task.recipe.settings
     net, before, checkpoints = build(settings, task), None, [task.checkpoint()]
+    task.macs()  # a net that does not take these images is refused before it trains
     if hasattr(net, "take_encoder") != bool(settings.first):
         told = "takes no encoder; leave `first` out" if settings.first else "needs the phase before: set `first`"
         raise RecipeError(f"{task.recipe}: model {settings.model['name']!r} {told}")
@@ -219,9 +220,12 @@ class Task:
         return Checkpoint(path, identity, circumstances, every=SAVE_EVERY, deadline=self.execution.deadline)
 
     def macs(self) -> int:
-        """Multiply-adds of one image's forward pass."""
+        """Multiply-adds of one image's forward pass. Raises RecipeError for a net that does not take the images."""
         model = json.dumps(following(self.recipe.settings.model, self), sort_keys=True)
-        return multiply_adds(model, self.channels, self.side)
+        try:
+            return multiply_adds(model, self.channels, self.side)
+        except (ValueError, RuntimeError) as error:
+            raise RecipeError(f"{self.recipe}: {error}") from None
 
 
 def normalisation(kind: str, x: np.ndarray) -> tuple[list[float], list[float]]:

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from secondlook.data import draws, hash_draws, load, split
+from secondlook.data import DATA_SETS, draws, hash_draws, load, split
 from secondlook.evaluation import metrics as measure
 from secondlook.experiments.provenance import provenance, versions
-from secondlook.recipe import Data, Linear, Recipe
+from secondlook.recipe import Data, Linear, Recipe, RecipeError
 from secondlook.record import Record
 from secondlook.training import features
 from secondlook.training.checkpoint import Checkpoint
@@ -24,6 +24,21 @@ from secondlook.training.linear import Member, loss_and_gradient, penalty, penal
 SMALL = 1000  # images in the course's validation and test sets
 DRAWS = 1000
 CHUNK = 2000
+
+
+def check(recipe: Recipe) -> None:
+    """Raises RecipeError for what no linear classifier here can be trained on, before any image is read."""
+    data, s = recipe.data, recipe.settings
+    if data.name not in DATA_SETS or data.image_size or data.noise != "none":
+        told = f"data.name {data.name!r}, data.image_size {data.image_size} and data.noise {data.noise!r}"
+        raise RecipeError(f"{recipe}: kind 'linear' takes the images of a data set as they are stored, not {told}")
+    shape = DATA_SETS[data.name].shape
+    most = {"whitened": math.prod(shape), "patches": 10**4}.get(s.features)
+    if s.features == "patches" and s.patch_size > min(shape[:2]):
+        raise RecipeError(f"{recipe}: patch_size {s.patch_size} is larger than the images' {min(shape[:2])} pixels")
+    if most and not (s.features == "patches") <= s.feature_count <= most:
+        least = "at least 1" if s.features == "patches" else "0, for all,"
+        raise RecipeError(f"{recipe}: feature_count {s.feature_count} of {s.features}; expected {least} to {most:,}")
 
 
 def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
@@ -77,6 +92,7 @@ class Images:
 def produce(group: list[Recipe], execution) -> list[Record]:
     """One record for each recipe of a group, in order. The group's identity stands in each record's provenance."""
     first = group[0]
+    check(first)  # a group differs in nothing that is checked
     label = f"{first.report} seed {first.seed}: {len(group)} runs together" if len(group) > 1 else str(first)
     execution.progress(label, 0.0)
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -149,9 +165,10 @@ def _record(recipe: Recipe, member: Member, passed: tuple, images: Images, told:
     if s.test:
         more, arrays = _test(recipe, member, images)
         metrics |= more
-    if s.features == "pixels" and images.source.x_train.ndim == 4 and member.diverged_step is None:
+    colours = s.features == "pixels" and images.source.x_train.shape[1:] == (32, 32, 3)  # which are seen as images
+    if colours and bool(member.weights.isfinite().all()):
         metrics |= template_measures(member.weights)
-    if recipe.keep == "evidence":
+    if colours and recipe.keep == "evidence":
         arrays |= {
             "templates": _template_sheet(member),
             "template_steps": np.array([i for i, _ in member.snapshots], np.int32),
@@ -178,7 +195,8 @@ def _test(recipe: Recipe, member: Member, images: Images) -> tuple[dict, dict]:
     arrays = {}
     if recipe.keep != "metrics":
         arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
-    if recipe.keep == "evidence":
+    occur = len(np.unique(labels)) == images.classes  # a class without images has no curve
+    if recipe.keep == "evidence" and occur and np.isfinite(scores).all():
         curves = measure.roc_one_vs_rest(labels, scores)
         areas = [measure.auc_interval(labels == c, scores[:, c]) for c in range(scores.shape[1])]
         metrics |= {
@@ -238,9 +256,9 @@ def _template_sheet(member: Member) -> np.ndarray:
     """WebP bytes of all templates at all snapshots: rows are moments, columns classes; one grey scale for a row."""
     rows = []
     for _, weights in member.snapshots:
-        images = weights.T.reshape(-1, 32, 32, 3)
+        images = weights.T.reshape(-1, 32, 32, 3).nan_to_num(0.0, 0.0, 0.0)  # a run that diverged ends in grey
         low, high = torch.quantile(images.flatten(), torch.tensor([0.001, 0.999]))
-        rows.append(torch.cat(list(((images - low) / (high - low)).clamp(0, 1)), 1))
+        rows.append(torch.cat(list(((images - low) / (high - low).clamp(min=1e-30)).clamp(0, 1)), 1))
     sheet = (torch.cat(rows) * 255).round().to(torch.uint8).numpy()
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "WEBP", quality=90, method=6)

@@ -57,7 +57,7 @@ def shown_rows(answers: Answers) -> np.ndarray:
     order = np.lexsort((labels, turn))
     hits = order[right[order]]
     errors = leading_errors(labels, answers.predictions.numpy(), confidence)
-    half = min(len(errors), SHOWN // 2)
+    half = min(len(errors), len(hits), SHOWN // 2)
     mixed = [pair[k] for pair in zip(hits[:half], errors[:half]) for k in (0, 1)]
     return np.array([*mixed, *hits[half:], *errors[half:]][:SHOWN], np.int64)
 

@@ -21,6 +21,7 @@ def plane(means: np.ndarray) -> np.ndarray:
     """
     centred = means.astype(np.float64) - means.mean(0, dtype=np.float64)
     scores = pca(means, 2)[0].astype(np.float64)
+    scores = np.pad(scores, [(0, 0), (0, 2 - scores.shape[1])])  # one image has no second direction
     variance = np.maximum((scores**2).sum(0), 1e-30)
     directions = (scores / variance).T @ centred  # unit vectors, with the signs of the scores
     return np.stack([means.mean(0), *(directions * scores.std(0)[:, None])]).astype(np.float32)

@@ -99,7 +99,7 @@ def _activations(x: Tensor, size: int, mean: Tensor, whitening: Tensor, centroid
     buffer = torch.empty(chunk * side * side, len(centroids))
     out = torch.empty(len(x), 4 * len(centroids))
     for start in range(0, len(x), chunk):
-        part = x[start : start + chunk].float()
+        part = x[start : start + chunk].float().view(-1, *x.shape[1:3], x.shape[3] if x.ndim == 4 else 1)
         windows = part.unfold(1, size, 1).unfold(2, size, 1)  # (m, rows, columns, 3, size, size)
         flat = windows.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(0, 2)  # in the order of the samples
         z = (_normalised(flat) - mean) @ whitening
