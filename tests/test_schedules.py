@@ -95,8 +95,8 @@ def test_a_continued_schedule_gives_the_same_rates(table):
         ({"name": "platau"}, "did you mean 'plateau'"),
         ({"name": "plateau"}, "patience is missing"),
         ({"name": "plateau", "patience": 2, "facter": 0.1}, "did you mean 'factor'"),
-        ({"name": "step", "every": 0}, "must be above 0"),
-        ({"name": "multi_step", "milestones": ["ten"]}, "must be a number"),
+        ({"name": "step", "every": 0}, "must be greater than or equal to 1"),
+        ({"name": "multi_step", "milestones": ["ten"]}, r"milestones\.0 must be a valid integer"),
     ],
 )
 def test_a_bad_table_is_refused_by_key(table, told):

@@ -9,15 +9,22 @@ how much of it is kept and how it is executed (device, threads, compilation) sta
 import difflib
 import hashlib
 import json
-import types
-import typing
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache, cached_property
+import re
+from dataclasses import asdict, field, fields, replace
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
 VARIANTS = ("as_published", "as_coded", "corrected", "further", "custom")
 PROFILES = ("smoke", "quick", "full")
 KEEPS = ("metrics", "predictions", "evidence")
 MENTIONED = 12  # of known words in an error message
+LARGEST = 1e30  # of any number: its square is one that a machine can hold
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,79}$"  # of what becomes part of a path
+NAME_RULE = "letters, digits and . _ + - alone, a letter or digit first, at most 80 in all"
 
 CAM_METHODS = ("gradcam", "hirescam", "layercam")  # class activation maps: Grad-CAM, HiResCAM, LayerCAM
 
@@ -26,136 +33,152 @@ class RecipeError(ValueError):
     """A recipe that cannot be: says what was wrong, what was expected, what to do."""
 
 
-def choice(default: str, *others: str):
-    """A text field that takes one of a few words; the first is the default."""
-    return field(default=default, metadata={"choices": (default, *others)})
+def _plain(value, *, key: str = ""):
+    """The value of a table's `key`, or the table, where JSON and a machine can hold it."""
+    if isinstance(value, dict | list | tuple):
+        for inner, item in value.items() if isinstance(value, dict) else ((key, item) for item in value):
+            _plain(item, key=inner)
+    elif not isinstance(value, str | int | float) or (not isinstance(value, str) and not abs(value) <= LARGEST):
+        raise ValueError(f"{key} must be text, true or false, or a number up to {LARGEST:g}, not {shown(value)}")
+    return value
 
 
-def number(default, least=None, most=None):
-    """A numeric field with an inclusive range."""
-    return field(default=default, metadata={"least": least, "most": most})
+Name = Annotated[str, Field(pattern=NAME)]
+Table = Annotated[dict[str, Any], AfterValidator(_plain)]
+Amount = Annotated[float, Field(ge=0, le=LARGEST)]
+Positive = Annotated[float, Field(gt=0, le=LARGEST)]
+Share = Annotated[float, Field(ge=0, le=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Size = Annotated[int, Field(ge=1, le=2**20)]  # of something that is held in memory
+Side = Annotated[int, Field(ge=0, le=1024)]  # pixels; 0 is as stored
+Epochs = Annotated[int, Field(ge=0, le=10**6)]
+Classes = Annotated[tuple[Count, ...], Field(strict=False)]  # JSON and TOML have lists alone
+Precision = Literal["float32", "tf32", "bf16", "float64"]
+Decoder = Literal["sigmoid", "tanh", "linear"]
+Latent = Literal["sample", "mean"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Data:
     """The task: which images, how they are divided, what is done to them before any training."""
 
-    name: str = choice("cifar10", "cifar100", "mnist", "gaussians")
-    source: str = choice("official", "npz", "standin")
-    classes: tuple[int, ...] = ()  # () is all classes
-    train_limit: int = number(0, 0)  # images kept of the training set, by hash; 0 is all
-    test_limit: int = number(0, 0)
-    validation: float = number(0.0, 0.0)  # below 1 a share of the training set, from 1 a count of images
-    split_seed: int = number(0, -1)  # -1 follows the recipe's seed
-    image_size: int = number(0, 0)  # side in pixels after resizing; 0 is as stored
-    imbalance: float = number(0.0, 0.0, 1.0)  # share of the largest class after resampling; 0 is as it is
-    noise: str = choice("none", "as_coded", "before_normalisation", "white_noise_crop")
-    noise_std: float = number(1.0, 0.0)
-    noise_on: str = choice("both", "test", "train")
-    normalise: str = choice("statistics", "half", "none")  # by the training split's; to [−1, 1]; pixels over 255 alone
+    name: Literal["cifar10", "cifar100", "mnist", "gaussians"] = "cifar10"
+    source: Literal["official", "npz", "standin"] = "official"
+    classes: Classes = ()  # () is all classes
+    train_limit: Count = 0  # images kept of the training set, by hash; 0 is all
+    test_limit: Count = 0
+    validation: Amount = 0.0  # below 1 a share of the training set, from 1 a count of images
+    split_seed: Annotated[int, Field(ge=-1, le=2**31 - 1)] = 0  # -1 follows the recipe's seed
+    image_size: Side = 0  # side in pixels after resizing; 0 is as stored
+    imbalance: Share = 0.0  # share of the largest class after resampling; 0 is as it is
+    noise: Literal["none", "as_coded", "before_normalisation", "white_noise_crop"] = "none"
+    noise_std: Amount = 1.0
+    noise_on: Literal["both", "test", "train"] = "both"
+    normalise: Literal["statistics", "half", "none"] = "statistics"  # by the training split's; to [−1, 1]; over 255
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Linear:
     """A linear classifier trained with gradients written out by hand."""
 
-    features: str = choice("pixels", "whitened", "patches")
-    feature_count: int = number(0, 0)  # whitened: components kept (0: all); patches: centroids
-    patch_size: int = number(6, 2, 16)
-    augment: str = choice("none", "flip")
-    loss: str = choice("crammer_singer", "weston_watkins", "softmax")
-    penalty: str = choice("l2", "l1", "none")
-    strength: float = number(1e4, 0.0)
-    penalty_gradient: str = choice("full", "half")  # of the L2 penalty: 2λW as derived, or λW as often coded
-    optimizer: str = choice("sgd", "nesterov")
-    learning_rate: float = number(3e-7, 0.0)
-    schedule: str = choice("constant", "cosine")
-    batch_size: int = number(400, 1)
-    epochs: float = number(6.0, 0.0)
-    initial_std: float = number(1e-3, 0.0)
+    features: Literal["pixels", "whitened", "patches"] = "pixels"
+    feature_count: Annotated[int, Field(ge=0, le=2**16)] = 0  # whitened: components kept (0: all); patches: centroids
+    patch_size: Annotated[int, Field(ge=2, le=16)] = 6
+    augment: Literal["none", "flip"] = "none"
+    loss: Literal["crammer_singer", "weston_watkins", "softmax"] = "crammer_singer"
+    penalty: Literal["l2", "l1", "none"] = "l2"
+    strength: Amount = 1e4
+    penalty_gradient: Literal["full", "half"] = "full"  # of the L2 penalty: 2λW as derived, or λW as often coded
+    optimizer: Literal["sgd", "nesterov"] = "sgd"
+    learning_rate: Amount = 3e-7
+    schedule: Literal["constant", "cosine"] = "constant"
+    batch_size: Size = 400
+    epochs: Annotated[float, Field(ge=0, le=1e6)] = 6.0
+    initial_std: Amount = 1e-3
     test: bool = True  # whether the test set is opened at all: a sweep leaves it closed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Classifier:
     """A network trained to tell classes apart by gradient descent."""
 
-    model: dict = field(default_factory=lambda: {"name": "vgg"})
-    optimizer: dict = field(default_factory=lambda: {"name": "sgd", "learning_rate": 0.01})
-    schedule: dict = field(default_factory=lambda: {"name": "constant"})
-    augment: dict = field(default_factory=dict)
-    loss: str = choice("cross_entropy", "hinge")
-    label_smoothing: float = number(0.0, 0.0, 1.0)
-    penalty: dict = field(default_factory=dict)  # terms added to the loss, for instance {"l2_dense": 0.01}
-    batch_size: int = number(64, 1)
-    epochs: int = number(50, 0)
-    clip_norm: float = number(0.0, 0.0)
-    early_stopping: int = number(0, 0)  # epochs without a better validation loss; 0 never stops
+    model: Table = field(default_factory=lambda: {"name": "vgg"})
+    optimizer: Table = field(default_factory=lambda: {"name": "sgd", "learning_rate": 0.01})
+    schedule: Table = field(default_factory=lambda: {"name": "constant"})
+    augment: Table = field(default_factory=dict)
+    loss: Literal["cross_entropy", "hinge"] = "cross_entropy"
+    label_smoothing: Share = 0.0
+    penalty: Table = field(default_factory=dict)  # terms added to the loss, for instance {"l2_dense": 0.01}
+    batch_size: Size = 64
+    epochs: Epochs = 50
+    clip_norm: Amount = 0.0
+    early_stopping: Count = 0  # epochs without a better validation loss; 0 never stops
     restore_best: bool = False
-    precision: str = choice("float32", "tf32", "bf16", "float64")
-    first: dict = field(default_factory=dict)  # a phase trained before, inside the same record (frozen encoder)
-    log_every: int = number(0, 0)  # steps whose mean loss is one entry of the history; 0 logs epochs alone
+    precision: Precision = "float32"
+    first: Table = field(default_factory=dict)  # a phase trained before, inside the same record (frozen encoder)
+    log_every: Count = 0  # steps whose mean loss is one entry of the history; 0 logs epochs alone
     test: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class VAE:
     """A variational autoencoder with the classifiers that read its latent space."""
 
-    model: dict = field(default_factory=lambda: {"name": "mlp_vae"})
-    optimizer: dict = field(default_factory=lambda: {"name": "adam", "learning_rate": 1e-3})
-    beta: float = number(0.05, 0.0)
-    decoder: str = choice("sigmoid", "tanh", "linear")
+    model: Table = field(default_factory=lambda: {"name": "mlp_vae"})
+    optimizer: Table = field(default_factory=lambda: {"name": "adam", "learning_rate": 1e-3})
+    beta: Amount = 0.05
+    decoder: Decoder = "sigmoid"
     denoising: bool = False
-    latent: str = choice("sample", "mean")
-    svm_head: str = choice("as_coded", "hinge", "linear_svc")
-    head_learning_rate: float = number(1e-3, 0.0)
-    batch_size: int = number(16, 1)
-    epochs: int = number(20, 0)
-    clip_norm: float = number(1.0, 0.0)
-    precision: str = choice("float32", "tf32", "bf16", "float64")
+    latent: Latent = "sample"
+    svm_head: Literal["as_coded", "hinge", "linear_svc"] = "as_coded"
+    head_learning_rate: Amount = 1e-3
+    batch_size: Size = 16
+    epochs: Epochs = 20
+    clip_norm: Amount = 1.0
+    precision: Precision = "float32"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Risk:
     """The excess risk on two Gaussians, split into estimation and approximation."""
 
-    model: dict = field(default_factory=lambda: {"name": "conv_vgg"})
-    mean_gap: float = number(1.0, 0.0)  # the classes' means are minus and plus this
-    sigma: float = number(3.0, 0.0)
-    sigma_is: str = choice("std", "variance")
+    model: Table = field(default_factory=lambda: {"name": "conv_vgg"})
+    mean_gap: Amount = 1.0  # the classes' means are minus and plus this
+    sigma: Positive = 3.0
+    sigma_is: Literal["std", "variance"] = "std"
     normalise: bool = True  # x → 2x − 1, as the authors' loader does
-    train_size: int = number(10, 2)
-    test_size: int = number(1000, 2)
-    reference: str = choice("test", "third_sample")  # what the best-in-class network is fitted on
-    reference_size: int = number(1000, 2)
-    optimizer: dict = field(default_factory=lambda: {"name": "adam", "learning_rate": 1e-3})
-    batch_size: int = number(4, 1)
-    epochs: int = number(5, 0)
-    head: str = choice("network", "svm_head", "hinge", "linear_svc", "kmeans")
-    latent: str = choice("sample", "mean")  # what a head reads of a VAE
-    decoder: str = choice("sigmoid", "tanh", "linear")
-    first: dict = field(default_factory=dict)  # a phase trained before, inside the same record (frozen encoder)
-    precision: str = choice("float32", "tf32", "bf16", "float64")
+    train_size: Annotated[Size, Field(ge=2)] = 10
+    test_size: Annotated[Size, Field(ge=2)] = 1000
+    reference: Literal["test", "third_sample"] = "test"  # what the best-in-class network is fitted on
+    reference_size: Annotated[Size, Field(ge=2)] = 1000
+    optimizer: Table = field(default_factory=lambda: {"name": "adam", "learning_rate": 1e-3})
+    batch_size: Size = 4
+    epochs: Epochs = 5
+    head: Literal["network", "svm_head", "hinge", "linear_svc", "kmeans"] = "network"
+    latent: Latent = "sample"  # what a head reads of a VAE
+    decoder: Decoder = "sigmoid"
+    first: Table = field(default_factory=dict)  # a phase trained before, inside the same record (frozen encoder)
+    precision: Precision = "float32"
 
 
 KINDS = {"linear": Linear, "classifier": Classifier, "vae": VAE, "risk": Risk}
 Settings = Linear | Classifier | VAE | Risk
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Recipe:
     """One run of one seed. `settings` is an instance of `KINDS[kind]`."""
 
-    report: str
-    run: str
-    variant: str
-    profile: str
-    seed: int
-    kind: str
+    report: Name
+    run: Name
+    variant: Literal[VARIANTS]
+    profile: Literal[PROFILES]
+    seed: Count
+    kind: Literal[tuple(KINDS)]
     data: Data
     settings: Settings
-    keep: str = "metrics"
+    keep: Literal[KEEPS] = "metrics"
 
     @cached_property
     def id(self) -> str:
@@ -201,74 +224,72 @@ class Recipe:
     @classmethod
     def from_dict(cls, values: dict, where: str = "recipe") -> "Recipe":
         """A checked recipe. Raises RecipeError naming `where`, the key and the nearest valid one."""
-        kind = values.get("kind")
-        if kind not in KINDS:
-            raise RecipeError(f"{where}: unknown kind {kind!r}; expected one of {', '.join(KINDS)}")
-        nested = {
-            "data": checked(Data, values.get("data", {}), f"{where}, data"),
-            "settings": checked(KINDS[kind], values.get("settings", {}), f"{where}, settings of kind {kind}"),
-        }
-        flat = {k: v for k, v in values.items() if k not in nested}
-        recipe = checked(cls, flat, where, skip=tuple(nested), more=nested)
-        for name, allowed in (("variant", VARIANTS), ("profile", PROFILES), ("keep", KEEPS)):
-            if getattr(recipe, name) not in allowed:
-                raise RecipeError(
-                    f"{where}: unknown {name} {getattr(recipe, name)!r}{nearest(getattr(recipe, name), allowed)}"
-                )
-        return recipe
+        kind = values.get("kind") if isinstance(values, dict) else None
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise RecipeError(f"{where}: unknown kind {shown(kind)}; expected one of {', '.join(KINDS)}")
+        data = checked(Data, values.get("data", {}), f"{where}, data")
+        settings = checked(KINDS[kind], values.get("settings", {}), f"{where}, settings of kind {kind}")
+        return checked(cls, {**values, "data": data, "settings": settings}, where)
 
 
-def checked(kind: type, values: dict, where: str, skip=(), more=None):
-    """An instance of the dataclass `kind` from `values`, every key known, every value of its type and in its range."""
-    known = _fields(kind)
-    for key in values:
-        if key not in known or key in skip:
-            raise RecipeError(f"{where}: unknown key {key!r}{nearest(key, [k for k in known if k not in skip])}")
-    built = {key: _value(value, *known[key], f"{where}: {key}") for key, value in values.items()}
+def checked(kind: type, values: dict, where: str):
+    """An instance of the STRICT dataclass `kind`, every key known, every value of its type and in its range.
+
+    Raises RecipeError naming `where`, the key, what it holds, and what was expected.
+    """
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where} must be a table, not {shown(values)}")
     try:
-        return kind(**built, **(more or {}))
-    except TypeError as error:
-        raise RecipeError(f"{where}: {error}") from None
+        return kind(**values)
+    except ValidationError as error:
+        raise RecipeError(f"{where}: {_fault(error.errors(include_url=False)[0], kind)}") from None
 
 
-@cache
-def _fields(kind: type) -> dict[str, tuple]:
-    """Type and field of every field of a dataclass, by name."""
-    hints = typing.get_type_hints(kind)
-    return {f.name: (hints[f.name], f) for f in fields(kind)}
+def chosen(kind: type, table: dict, options: dict[str, tuple[str, ...]], where: str):
+    """As `checked`, for a table whose `name`, a key of `options`, says which of the other fields it may set."""
+    name = table.get("name")
+    if not isinstance(name, str) or name not in options:
+        raise RecipeError(f"{where}: unknown name {shown(name)}{nearest(name, options)}")
+    for key in table:
+        if key not in ("name", *options[name]):
+            raise RecipeError(f"{where} {name!r}: {key} is no option of it{nearest(key, ('name', *options[name]))}")
+    return checked(kind, table, f"{where} {name!r}")
+
+
+def _fault(fault: dict, kind: type) -> str:
+    """One of pydantic's errors as a sentence."""
+    key, value = ".".join(map(str, fault["loc"])), shown(fault["input"])
+    match fault["type"]:
+        case "unexpected_keyword_argument":
+            return f"unknown key {key!r}{nearest(key, [f.name for f in fields(kind)])}"
+        case "missing":
+            return f"{key} is missing"
+        case "literal_error":
+            choices = re.findall("'(.*?)'", fault["msg"])
+            return f"{key}: unknown value {value}{nearest(fault['input'], choices)}"
+        case "string_pattern_mismatch":
+            return f"{key} {value} cannot be part of a file's name; expected {NAME_RULE}"
+        case "value_error":
+            return f"{key}: {fault['msg'].removeprefix('Value error, ')}"
+    expected = fault["msg"].partition(" should ")[2].replace("valid dictionary", "table")
+    return f"{key} must {expected}, not {value}"
+
+
+def shown(value) -> str:
+    """The value as an error message shows it, cut short."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # Python writes no more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 def nearest(word: str, known) -> str:
     """The end of an error message: the nearest known word, or all of them, but no more than MENTIONED."""
     known = [str(k) for k in known]
-    if close := difflib.get_close_matches(str(word), known, 1):
+    if close := difflib.get_close_matches(word if isinstance(word, str) else shown(word), known, 1):
         return f"; did you mean {close[0]!r}?"
     more = f" and {len(known) - MENTIONED} more" if len(known) > MENTIONED else ""
     return f"; expected one of {', '.join(known[:MENTIONED])}{more}"
-
-
-def _value(value, hint, spec, where: str):
-    origin = typing.get_origin(hint)
-    if origin in (types.UnionType, typing.Union):
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if origin is tuple and isinstance(value, list | tuple):
-        if not all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-            raise RecipeError(f"{where} must be a list of whole numbers, not {value!r}")
-        return tuple(value)
-    if not isinstance(value, origin or hint) or (hint is not bool and isinstance(value, bool)):
-        raise RecipeError(f"{where} must be of type {hint.__name__}, not {value!r}")
-    choices, least, most = (spec.metadata.get(k) for k in ("choices", "least", "most"))
-    if choices and value not in choices:
-        raise RecipeError(f"{where}: unknown value {value!r}{nearest(value, choices)}")
-    if isinstance(value, float) and value != value:
-        raise RecipeError(f"{where} is not a number")
-    if (least is not None and value < least) or (most is not None and value > most):
-        raise RecipeError(
-            f"{where} must be {'at least ' + str(least) if most is None else f'in [{least}, {most}]'}, not {value}"
-        )
-    return value
 
 
 def _changed(part) -> dict:

@@ -5,37 +5,40 @@ The keys of a recipe's `augment` table are the fields of `Augment`; the ranges a
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from secondlook.data import draws
 from secondlook.data import transforms as T
-from secondlook.recipe import checked, choice, nearest, number
+from secondlook.recipe import STRICT, Amount, Share, checked, nearest
 
 Parameters = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Augment:
     """Off by default, applied in the order of the fields. Colours from outside the image are 0, on its scale."""
 
     flip: bool = False  # left to right, half of the images
     vertical_flip: bool = False
-    crop: int = number(0, 0)  # pixels of padding from which a window of the image's size is cut
-    rotation: float = number(0.0, 0.0, 180.0)  # degrees, either way
-    translate: float = number(0.0, 0.0, 1.0)  # share of the side, either way, in whole pixels
-    scale: float = number(0.0, 0.0, 0.99)  # share, either way
-    shear: float = number(0.0, 0.0, 89.0)  # degrees, either way, horizontal
-    interpolation: str = choice("nearest", "bilinear")  # of the four above, which are one resampling
-    perspective: float = number(0.0, 0.0, 1.0)  # the share of half the side by which corners move in; half the images
-    erasing: float = number(0.0, 0.0, 1.0)  # share of images that lose a rectangle
-    erasing_least: float = number(0.02, 0.0, 1.0)  # its area, as a share of the image's
-    erasing_most: float = number(0.33, 0.0, 1.0)
-    blur: float = number(0.0, 0.0)  # greatest σ of a 5×5 Gaussian, in pixels; the least is 0.1
-    sharpness: float = number(1.0, 0.0)  # factor, 1 is off; half of the images
-    noise: float = number(0.0, 0.0)  # standard deviation of independent Gaussian noise
+    crop: Annotated[int, Field(ge=0, le=1024)] = 0  # pixels of padding from which a window of the image's size is cut
+    rotation: Annotated[float, Field(ge=0, le=180.0)] = 0.0  # degrees, either way
+    translate: Share = 0.0  # share of the side, either way, in whole pixels
+    scale: Annotated[float, Field(ge=0, le=0.99)] = 0.0  # share, either way
+    shear: Annotated[float, Field(ge=0, le=89.0)] = 0.0  # degrees, either way, horizontal
+    interpolation: Literal["nearest", "bilinear"] = "nearest"  # of the four above, which are one resampling
+    perspective: Share = 0.0  # the share of half the side by which corners move in; half the images
+    erasing: Share = 0.0  # share of images that lose a rectangle
+    erasing_least: Share = 0.02  # its area, as a share of the image's
+    erasing_most: Share = 0.33
+    blur: Amount = 0.0  # greatest σ of a 5×5 Gaussian, in pixels; the least is 0.1
+    sharpness: Amount = 1.0  # factor, 1 is off; half of the images
+    noise: Amount = 0.0  # standard deviation of independent Gaussian noise
 
     @property
     def is_affine(self) -> bool:

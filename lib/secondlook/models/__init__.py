@@ -31,6 +31,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "conv_vae": ConvVAE,
     "resnet18": ResNet18,
 }
+LARGEST = 4096  # of any number that is an option: what a machine can hold
 OPTIONS: dict[str, tuple[str, ...]] = {name: tuple(inspect.signature(kind).parameters) for name, kind in MODELS.items()}
 
 __all__ = ["MODELS", "OPTIONS", "build", "cam_layers", "macs", "parameter_count"]
@@ -43,9 +44,11 @@ def build(name: str, **options) -> nn.Module:
     """
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}{_nearest(name, MODELS)}")
-    for option in options:
+    for option, value in options.items():
         if option not in OPTIONS[name]:
             raise ValueError(f"model {name!r} has no option {option!r}{_nearest(option, OPTIONS[name])}")
+        if isinstance(value, int | float) and not abs(value) <= LARGEST:
+            raise ValueError(f"model {name!r}: {option} must be a number up to {LARGEST}, not {value!r:.40}")
     return MODELS[name](**options)
 
 

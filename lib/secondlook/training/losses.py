@@ -4,22 +4,24 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from secondlook.recipe import Classifier, RecipeError, nearest
-
-PENALTIES = ("l2_dense",)
+from secondlook.recipe import STRICT, Amount, Classifier, RecipeError, checked
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
+@dataclass(frozen=True, config=STRICT)
+class Penalty:
+    """The strengths of the terms a recipe's `penalty` table may add to the loss."""
+
+    l2_dense: Amount = 0.0
+
+
 def check(settings: Classifier) -> None:
     """Raises RecipeError for an unknown penalty, a bad strength, or smoothing of a loss that has no probabilities."""
-    for key, value in settings.penalty.items():
-        if key not in PENALTIES:
-            raise RecipeError(f"penalty: unknown term {key!r}{nearest(key, PENALTIES)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-            raise RecipeError(f"penalty: {key} must be a number, at least 0, not {value!r}")
+    checked(Penalty, settings.penalty, "penalty")
     if settings.label_smoothing and settings.loss == "hinge":
         raise RecipeError("label_smoothing is of the cross-entropy; with loss 'hinge' leave it at 0")
 

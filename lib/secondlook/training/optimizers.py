@@ -1,12 +1,15 @@
 """Optimisers by name, from a recipe's `optimizer` table: torch's own, Adam as some reports print it, Keras' RMSprop."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.optim import SGD, Adam, Adamax, AdamW, NAdam, Optimizer, RMSprop
 
-from secondlook.recipe import RecipeError, nearest
+from secondlook.recipe import STRICT, Amount, BelowOne, RecipeError, chosen
 
 
 class ElementWise(Optimizer):
@@ -86,58 +89,54 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "nadam": NAdam,
     "adam_uncorrected": UncorrectedAdam,
 }
-ADAM = ("betas", "eps")
+ADAM = ("learning_rate", "betas", "eps")
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "sgd": ("momentum", "nesterov", "dampening", "weight_decay"),
+    "sgd": ("learning_rate", "momentum", "nesterov", "dampening", "weight_decay"),
     "adam": (*ADAM, "weight_decay"),
     "amsgrad": (*ADAM, "weight_decay"),
     "adamw": (*ADAM, "weight_decay"),
-    "rmsprop": ("alpha", "eps", "momentum", "centered", "weight_decay"),
-    "rmsprop_inner_eps": ("alpha", "eps"),
+    "rmsprop": ("learning_rate", "alpha", "eps", "momentum", "centered", "weight_decay"),
+    "rmsprop_inner_eps": ("learning_rate", "alpha", "eps"),
     "adamax": (*ADAM, "weight_decay"),
     "nadam": (*ADAM, "momentum_decay", "weight_decay"),
     "adam_uncorrected": ADAM,
 }
 FUSED = (SGD, Adam, AdamW)  # which have one kernel for a whole step, on CPU and CUDA
-SWITCHES = ("nesterov", "centered")
 
 
-def check(table: dict) -> None:
-    """Raises RecipeError where `table` names no optimiser, lacks a learning rate, or an option is unknown or bad."""
-    name = table.get("name")
-    if name not in OPTIMIZERS:
-        raise RecipeError(f"optimizer: unknown name {name!r}{nearest(name, OPTIMIZERS)}")
-    known = ("name", "learning_rate", *OPTIONS[name])
-    for key, value in table.items():
-        where = f"optimizer {name!r}: {key}"
-        if key not in known:
-            raise RecipeError(f"{where} is no option of it{nearest(key, known)}")
-        if key == "betas":
-            pair = isinstance(value, list | tuple) and len(value) == 2
-            if not pair or not all(_is_number(v) and 0 <= v < 1 for v in value):
-                raise RecipeError(f"{where} must be two numbers in [0, 1), not {value!r}")
-        elif key in SWITCHES and not isinstance(value, bool):
-            raise RecipeError(f"{where} must be true or false, not {value!r}")
-        elif key not in ("name", *SWITCHES) and not (_is_number(value) and 0 <= value < float("inf")):
-            raise RecipeError(f"{where} must be a finite number, at least 0, not {value!r}")
-    if "learning_rate" not in table:
-        raise RecipeError(f"optimizer {name!r}: learning_rate is missing; reports differ in it, so it has no default")
-    if table.get("nesterov") and not table.get("momentum"):
-        raise RecipeError("optimizer 'sgd': nesterov needs a momentum above 0; set momentum, for instance to 0.9")
+@dataclass(frozen=True, config=STRICT)
+class Options:
+    """What a recipe's `optimizer` table may set; what it leaves out is as torch has it."""
+
+    name: str
+    learning_rate: Amount  # reports differ in it, so it has no default
+    momentum: Amount = 0.0
+    nesterov: bool = False
+    dampening: Amount = 0.0
+    weight_decay: Amount = 0.0
+    betas: Annotated[tuple[BelowOne, BelowOne], Field(strict=False)] = (0.9, 0.999)
+    eps: Amount = 1e-8
+    alpha: Amount = 0.99
+    centered: bool = False
+    momentum_decay: Amount = 4e-3
+
+
+def check(table: dict) -> dict:
+    """The table's options but its name. Raises RecipeError where one is unknown, missing or bad, or `name` is."""
+    own = chosen(Options, table, OPTIONS, "optimizer")
+    if own.nesterov and (not own.momentum or own.dampening):
+        raise RecipeError("optimizer 'sgd': nesterov needs a momentum above 0, for instance 0.9, and no dampening")
+    return {key: getattr(own, key) for key in table if key != "name"}
 
 
 def build(table: dict, parameters: Iterable[Tensor], *, fused: bool = False, capturable: bool = False) -> Optimizer:
     """The optimiser of a recipe's table over `parameters`; those without a gradient are left out.
 
-    The table holds name, learning_rate and the options OPTIONS[name], with torch's defaults. `fused` takes the fused
+    The table holds a name and the options OPTIONS[name], with torch's defaults. `fused` takes the fused
     kernel where there is one; `capturable` keeps step counts on the device, as a CUDA graph needs it. Raises
     RecipeError as `check` does.
     """
-    check(table)
-    name, kind = table["name"], OPTIMIZERS[table["name"]]
-    options = {key: value for key, value in table.items() if key not in ("name", "learning_rate")}
-    if "betas" in options:
-        options["betas"] = tuple(options["betas"])
+    options, name, kind = check(table), table["name"], OPTIMIZERS[table["name"]]
     if name == "amsgrad":
         options["amsgrad"] = True
     if fused and kind in FUSED:
@@ -145,8 +144,4 @@ def build(table: dict, parameters: Iterable[Tensor], *, fused: bool = False, cap
     if capturable and kind is not SGD and not issubclass(kind, ElementWise):
         options["capturable"] = True
     trained = [p for p in parameters if p.requires_grad]
-    return kind(trained, lr=float(table["learning_rate"]), **options)
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return kind(trained, lr=options.pop("learning_rate"), **options)

@@ -7,24 +7,49 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
+import pydantic.dataclasses
+from pydantic import Field
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedules
 
-from secondlook.recipe import RecipeError, nearest
+from secondlook.recipe import STRICT, Amount, BelowOne, Count, Positive, RecipeError, Share, Size, chosen
 
-REQUIRED = object()
-OPTIONS: dict[str, dict] = {  # of each schedule, with their defaults
-    "constant": {},
-    "plateau": {"factor": 0.1, "patience": REQUIRED, "threshold": 1e-4, "minimum": 0.0},
-    "multi_step": {"milestones": REQUIRED, "factor": 0.1},
-    "step": {"every": REQUIRED, "factor": 0.1},
-    "exponential": {"decay_rate": REQUIRED, "decay_step": 1},
-    "exp_after": {"after": 10, "rate": 0.1},
-    "halve_then_tenth": {"halve_from": 10, "tenth_from": 20},
-    "cosine": {"minimum": 0.0},
-    "one_cycle": {"peak_at": 0.3, "start": 1 / 25, "end": 1e-4 / 25},
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "constant": (),
+    "plateau": ("factor", "patience", "threshold", "minimum"),
+    "multi_step": ("milestones", "factor"),
+    "step": ("every", "factor"),
+    "exponential": ("decay_rate", "decay_step"),
+    "exp_after": ("after", "rate"),
+    "halve_then_tenth": ("halve_from", "tenth_from"),
+    "cosine": ("minimum",),
+    "one_cycle": ("peak_at", "start", "end"),
 }
+REQUIRED = {"plateau": "patience", "multi_step": "milestones", "step": "every", "exponential": "decay_rate"}
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+class Options:
+    """What a recipe's `schedule` table may set; epochs, but for rates and factors."""
+
+    name: str
+    factor: BelowOne = 0.1
+    patience: Count = 0
+    threshold: Amount = 1e-4
+    minimum: Amount = 0.0
+    milestones: Annotated[tuple[Count, ...], Field(strict=False)] = ()
+    every: Size = 1
+    decay_rate: Annotated[Share, Field(gt=0)] = 1.0
+    decay_step: Positive = 1.0
+    after: Count = 10
+    rate: Amount = 0.1
+    halve_from: Count = 10
+    tenth_from: Count = 20
+    peak_at: Share = 0.3  # of all steps
+    start: Positive = 1 / 25  # of the highest rate, as the next
+    end: Positive = 1e-4 / 25
 
 
 @dataclass
@@ -62,24 +87,11 @@ class Schedule:
             self.scheduler.load_state_dict(state)
 
 
-def check(table: dict) -> dict:
-    """The table's options with their defaults. Raises RecipeError for an unknown name or option, or a bad value."""
-    name = table.get("name")
-    if name not in OPTIONS:
-        raise RecipeError(f"schedule: unknown name {name!r}{nearest(name, OPTIONS)}")
-    own = {key: value for key, value in table.items() if key != "name"}
-    for key, value in own.items():
-        if key not in OPTIONS[name]:
-            raise RecipeError(f"schedule {name!r}: {key} is no option of it{nearest(key, ('name', *OPTIONS[name]))}")
-        values = value if key == "milestones" and isinstance(value, list | tuple) else [value]
-        if any(isinstance(v, bool) or not isinstance(v, int | float) or not 0 <= v < math.inf for v in values):
-            raise RecipeError(f"schedule {name!r}: {key} must be a number, at least 0, not {value!r}")
-    options = {**OPTIONS[name], **own}
-    for key, value in options.items():
-        if value is REQUIRED:
-            raise RecipeError(f"schedule {name!r}: {key} is missing")
-        if key in ("every", "decay_step", "decay_rate") and value == 0:
-            raise RecipeError(f"schedule {name!r}: {key} must be above 0")
+def check(table: dict) -> Options:
+    """The table's options with their defaults. Raises RecipeError where one is unknown, missing or bad."""
+    options = chosen(Options, table, OPTIONS, "schedule")
+    if REQUIRED.get(options.name, "name") not in table:
+        raise RecipeError(f"schedule {options.name!r}: {REQUIRED[options.name]} is missing")
     return options
 
 
@@ -92,33 +104,34 @@ def build(table: dict, optimizer: Optimizer, *, epochs: int, steps_per_epoch: in
     epoch from `tenth_from` on, compounding · cosine: to `minimum` · one_cycle: up to η₀ at the share `peak_at` of all
     steps, from `start`·η₀ and down to `end`·η₀. Raises RecipeError as `check` does.
     """
-    name, o = table.get("name"), check(table)
+    o = check(table)
+    name = o.name
     if name == "constant":
         return Schedule(optimizer, None)
     if name == "plateau":
-        options = {"patience": o["patience"], "threshold": o["threshold"], "min_lr": o["minimum"]}
+        options = {"patience": o.patience, "threshold": o.threshold, "min_lr": o.minimum}
         return Schedule(
-            optimizer, torch_schedules.ReduceLROnPlateau(optimizer, factor=o["factor"], **options), watches=True
+            optimizer, torch_schedules.ReduceLROnPlateau(optimizer, factor=o.factor, **options), watches=True
         )
     if name == "multi_step":
-        return Schedule(optimizer, torch_schedules.MultiStepLR(optimizer, list(o["milestones"]), o["factor"]))
+        return Schedule(optimizer, torch_schedules.MultiStepLR(optimizer, list(o.milestones), o.factor))
     if name == "step":
-        return Schedule(optimizer, torch_schedules.StepLR(optimizer, o["every"], o["factor"]))
+        return Schedule(optimizer, torch_schedules.StepLR(optimizer, o.every, o.factor))
     if name == "cosine":
-        return Schedule(optimizer, torch_schedules.CosineAnnealingLR(optimizer, max(1, epochs), o["minimum"]))
+        return Schedule(optimizer, torch_schedules.CosineAnnealingLR(optimizer, max(1, epochs), o.minimum))
     if name == "one_cycle":
-        options = {"pct_start": o["peak_at"], "div_factor": 1 / o["start"], "final_div_factor": o["start"] / o["end"]}
+        options = {"pct_start": o.peak_at, "div_factor": 1 / o.start, "final_div_factor": o.start / o.end}
         total, rate = max(2, epochs * steps_per_epoch + 1), optimizer.param_groups[0]["lr"]
         cycle = torch_schedules.OneCycleLR(optimizer, rate, total_steps=total, cycle_momentum=False, **options)
         return Schedule(optimizer, cycle, every_step=True)
     return Schedule(optimizer, torch_schedules.LambdaLR(optimizer, _factor(name, o)))
 
 
-def _factor(name: str, o: dict) -> Callable[[int], float]:
+def _factor(name: str, o: Options) -> Callable[[int], float]:
     """What the initial rate is multiplied by in epoch t."""
     if name == "exponential":
-        return lambda t: o["decay_rate"] ** (t / o["decay_step"])
+        return lambda t: o.decay_rate ** (t / o.decay_step)
     if name == "exp_after":
-        return lambda t: math.exp(-o["rate"] * max(0, t - o["after"] + 1))
-    first, then = o["halve_from"], max(o["halve_from"], o["tenth_from"])
+        return lambda t: math.exp(-o.rate * max(0, t - o.after + 1))
+    first, then = o.halve_from, max(o.halve_from, o.tenth_from)
     return lambda t: 0.5 ** max(0, min(t + 1, then) - first) * 0.1 ** max(0, t + 1 - then)
