@@ -92,12 +92,60 @@ def test_a_typo_in_base_is_found_too():
         parse(base=SAMPLE.replace('kind = "classifier"', 'kind = "classifier"\nbatchsize = 3'))
 
 
-@pytest.mark.parametrize(
-    "text", ["[run.c]\nbatch_size = 0", "[run.c]\nbatch_size = 'many'", "[run.c]\nseeds = []", "[run.c]\nseeds = [-1]"]
-)
-def test_a_bad_value_is_refused_before_any_work(text):
-    with pytest.raises(RecipeError, match=r"sample\.toml"):
+HUGE = "9" * 400
+BAD = {
+    "[run.c]\nbatch_size = 0": "batch_size must be greater than or equal to 1, not 0",
+    "[run.c]\nbatch_size = 'many'": "batch_size must be a valid integer, not 'many'",
+    "[run.c]\nseeds = []": r"seeds must be a count or a list of whole numbers from 0, not \[\]",
+    "[run.c]\nseeds = [-1]": "seeds must be",
+    "[run.c]\nseeds = 9999999999": "seeds must be",
+    f"[run.c]\nepochs = {HUGE}": "epochs must be less than or equal to",
+    "[run.c]\nclip_norm = inf": "clip_norm must be a finite number, not inf",
+    "[run.c]\nlabel_smoothing = nan": "label_smoothing must be a finite number, not nan",
+    "[run.c]\n'optimizer.learning_rate' = inf": "learning_rate must be .* a number up to 1e.30, not inf",
+    f"[run.c]\nmodel = {{ name = 'vgg', width = {HUGE} }}": "width must be",
+    "[run.c]\nmodel = 3": "model must be a table, not 3",
+    "[run.c]\ndata = 'cifar10'": "data must be a table, not 'cifar10'",
+    "[run.c]\ngrid = { batch_size = 3 }": r"grid\.batch_size must be a valid list, not 3",
+    "[run.c]\ngrid = { batch_size = [1.5, 1.5] }": "batch_size must be a valid integer",
+    "[run.c]\ngrid = { clip_norm = [0.1234567, 0.12345671] }": "two points of the grid are both called",
+    "[run.c]\nvariants = 'as_coded'": "variants must be a valid list, not 'as_coded'",
+    "[run.c]\nheadline = 1": "headline must be a valid boolean",
+    "[profile]\nfull = 3": r"profile\.full must be a table, not 3",
+    "[profile.full]\nrun = { a = 3 }": r"profile\.full: run\.a must be a table",
+    "[claim.X]\nsays = 3\nform = 'value'": "says must be a valid string, not 3",
+    "[claim.X]\nsays = 's'": "form is missing",
+    "[aim.X]\nsays = 's'\nrun = 'a'\nleast = 3": "value must be the number as printed",
+    "[family.X]\nclaims = 3": "claims must be a valid list",
+    "[run.'wd/0']": "run 'wd/0' cannot be part of a file's name; expected letters, digits and",
+    "[run.'two words']": "'two words' cannot be part of a file's name",
+    "[run.'a[1]']": "cannot be part of a file's name",
+    "[run.'..']": "cannot be part of a file's name",
+    f"[run.{'a' * 81}]": "cannot be part of a file's name",
+    "[run.c]\ngrid = { model = [{ name = 'vgg' }] }": "cannot be part of a file's name",
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_value_is_refused_with_its_file_and_key(text):
+    with pytest.raises(RecipeError, match=r"sample\.toml: .*" + BAD[text]):
         parse(text)
+
+
+@pytest.mark.parametrize("name", [".hidden", "a b", "logs", "a" * 81])
+def test_a_report_whose_name_cannot_be_a_folder_is_refused(name):
+    with pytest.raises(RecipeError, match="cannot be a report's name"):
+        reports.parse(SAMPLE, Path(f"{name}.toml"))
+
+
+def test_files_that_are_not_ours_are_no_reports(tmp_path):
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "my-net.toml").write_text(SAMPLE)
+    (tmp_path / "reports" / "._vgg.toml").write_bytes(b"\x00\x05\x16\x07\xff")
+    assert reports.names(tmp_path) == ["my-net"]
+    assert reports.read("my-net", tmp_path).runs() == ["a", "b"]
+    with pytest.raises(RecipeError, match="unknown report"):
+        reports.read("._vgg", tmp_path)
 
 
 def test_a_value_that_is_not_as_printed_is_refused():

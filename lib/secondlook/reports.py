@@ -7,14 +7,31 @@ values is a run of its own, named after them. There are no expressions, conditio
 
 import csv
 import itertools
+import math
 import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from secondlook.recipe import KEEPS, PROFILES, VARIANTS, Recipe, RecipeError, nearest
+import pydantic.dataclasses
+from pydantic import Field
+
+from secondlook.recipe import (
+    NAME,
+    NAME_RULE,
+    PROFILES,
+    STRICT,
+    VARIANTS,
+    Recipe,
+    RecipeError,
+    Table,
+    checked,
+    nearest,
+    shown,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 VERDICTS = (
@@ -27,38 +44,57 @@ VERDICTS = (
     "underspecified",
     "not run",
 )
-TOP_KEYS = (
-    "title",
-    "short",
-    "letter",
-    "data_says",
-    "source",
-    "published",
-    "claim",
-    "base",
-    "run",
-    "variant",
-    "profile",
-    "family",
-    "aim",
-    "log",
-)
-PLAN_KEYS = ("says", "grid", "seeds", "minutes", "gpu_minutes", "variants", "headline")
-CLAIM_KEYS = (
-    "says",
-    "where",
-    "form",
-    "variant",
-    "why",
-    "verdict",
-    "options",
-    "values",
-    "published",
-    "tolerance",
-    "ours",
-    "family",
-)
-AIM_KEYS = ("says", "run", "variant", "metric", "least", "beside")
+CLAIM_OPTIONS = ("values", "verdict", "published", "tolerance", "family")  # beside those in a claim's `options`
+MOST = 10_000  # seeds of a run, or points of its grid
+TAKEN = ("checkpoints", "execute", "logs", "runs")  # folders that are no report's
+Tables = dict[str, dict[str, Any]]
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+class _File:
+    """The sections of a report's file."""
+
+    title: str = ""
+    short: str = ""
+    letter: str = ""
+    source: str = ""
+    published: Tables = field(default_factory=dict)
+    claim: Tables = field(default_factory=dict)
+    base: dict[str, Any] = field(default_factory=dict)
+    run: Tables = field(default_factory=dict)
+    variant: Tables = field(default_factory=dict)
+    profile: Tables = field(default_factory=dict)
+    family: Tables = field(default_factory=dict)
+    aim: Tables = field(default_factory=dict)
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+class _Planned:
+    """What a layer may say of a run beside its recipe."""
+
+    says: str = ""
+    grid: dict[str, Annotated[list, Field(min_length=1)]] = field(default_factory=dict)
+    seeds: Any = 1
+    minutes: float | None = None
+    gpu_minutes: float | None = None
+    variants: list[Literal[VARIANTS[:-1]]] = field(default_factory=lambda: ["as_published"])
+    headline: bool = False
+    run: Tables = field(default_factory=dict)
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+class _Printed:
+    value: Any = None
+    where: str = ""
+    says: str = ""
+
+
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+class _Family:
+    claims: list[str]
+
+
+PLAN_KEYS = tuple(f.name for f in fields(_Planned))
 
 
 @dataclass(frozen=True)
@@ -73,7 +109,7 @@ class Published:
     says: str = ""
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class Claim:
     """A checkable statement. `options` are the arguments of its form (see `secondlook.claims`)."""
 
@@ -81,13 +117,13 @@ class Claim:
     says: str
     form: str
     where: str = ""
-    variant: str = "as_published"
+    variant: Literal[VARIANTS] = "as_published"
     why: str = ""
     ours: bool = False
-    options: dict = field(default_factory=dict)
+    options: Table = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class Aim:
     """What a run of `further` sets out to reach: at least `least` in `metric`, `beside` a number of the report."""
 
@@ -96,7 +132,7 @@ class Aim:
     run: str
     least: Published
     beside: Published | None = None
-    variant: str = "further"
+    variant: Literal[VARIANTS] = "further"
     metric: str = "test_accuracy"
 
 
@@ -182,6 +218,8 @@ class Report:
                       profiles, profiles.get("run", {}).get(run, {})):  # fmt: skip
             _merge(merged, {k: v for k, v in layer.items() if k not in ("run", "variants")}, where)
         grid = merged.pop("grid", {})
+        if math.prod(map(len, grid.values())) > MOST:
+            raise RecipeError(f"{where}: the grid has more than {MOST} points; leave some out")
         numbers = _seeds(merged.get("seeds", 1) if seeds is None else seeds, where)
         plans = []
         for point in itertools.product(*grid.values()):
@@ -189,6 +227,8 @@ class Report:
             _merge(values, dict(zip(grid, point)), where)
             name = "-".join([run, *(_word(v) for v in point)])
             first = replace(_plan(values, self.name, name, variant, profile, numbers[0], where), run=run)
+            if any(first.recipe.run == plan.recipe.run for plan in plans):
+                raise RecipeError(f"{where}: two points of the grid are both called {name!r}; leave one out")
             plans += [first, *(_with_seed(first, seed) for seed in numbers[1:])]
         return plans
 
@@ -196,7 +236,7 @@ class Report:
 def names(root: Path | None = None) -> list[str]:
     """Names of the reports that have a file, in the order of the book."""
     order = ["linear", "alexnet", "optimizers", "vgg", "vae"]
-    found = [path.stem for path in ((root or ROOT) / "reports").glob("*.toml")]
+    found = [path.stem for path in ((root or ROOT) / "reports").glob("[!.]*.toml")]
     return sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
 
 
@@ -204,40 +244,40 @@ def names(root: Path | None = None) -> list[str]:
 def read(name: str, root: Path | None = None) -> Report:
     """The report called `name`. Raises RecipeError naming file, key and nearest valid one."""
     path = (root or ROOT) / "reports" / f"{name}.toml"
-    if not path.is_file():
+    if name not in names(root):
         raise RecipeError(f"unknown report {name!r}{nearest(name, names(root))}")
-    return parse(path.read_text(encoding="utf-8"), path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error})") from None
+    return parse(text, path)
 
 
 def parse(text: str, path: Path) -> Report:
     """A report from the text of its file; every layer is tried, so a typo anywhere is an error now."""
+    if not re.fullmatch(NAME, path.stem) or path.stem in TAKEN:
+        raise RecipeError(f"{path.name}: {path.stem!r} cannot be a report's name; expected {NAME_RULE}")
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        raw = checked(_File, tomllib.loads(text), path.name)
+    except RecipeError:
+        raise
+    except Exception as error:  # whatever it is, the text is no TOML
         raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
-    _only(raw, TOP_KEYS, path.name)
-    for group, allowed in (("variant", VARIANTS[:-1]), ("profile", PROFILES)):
-        _only(raw.get(group, {}), allowed, f"{path.name}: {group}")
-        for name, layer in raw.get(group, {}).items():
-            _only(layer.get("run", {}), raw.get("run", {}), f"{path.name}: {group}.{name}.run")
-    for name, run in raw.get("run", {}).items():
-        for variant in run.get("variants", []):
-            _known(variant, VARIANTS[:-1], f"{path.name}: run.{name}.variants")
-        for profile, layer in raw.get("profile", {}).items():
-            for variant in layer.get("run", {}).get(name, {}).get("variants", []):
-                _known(variant, run.get("variants", []), f"{path.name}: profile.{profile}.run.{name}.variants")
-    published = {k: _published(k, v, f"{path.name}: published.{k}") for k, v in raw.get("published", {}).items()}
+    _check_layers(raw, path.name)
+    published = {k: _published(k, v, f"{path.name}: published.{k}") for k, v in raw.published.items()}
+    for name, family in raw.family.items():
+        checked(_Family, family, f"{path.name}: family.{name}")
     report = Report(
         name=path.stem,
-        title=raw.get("title", path.stem),
-        short=raw.get("short", raw.get("title", path.stem)),
-        letter=raw.get("letter", path.stem[0].upper()),
-        source=raw.get("source", ""),
+        title=raw.title or path.stem,
+        short=raw.short or raw.title or path.stem,
+        letter=raw.letter or path.stem[0].upper(),
+        source=raw.source,
         published=published,
-        claims={k: _claim(k, v, path.name) for k, v in raw.get("claim", {}).items()},
-        families=raw.get("family", {}),
-        aims={k: _aim(k, v, published, path.name) for k, v in raw.get("aim", {}).items()},
-        layers={k: raw.get(k, {}) for k in ("base", "run", "variant", "profile")},
+        claims={k: _claim(k, v, f"{path.name}: claim.{k}") for k, v in raw.claim.items()},
+        families=raw.family,
+        aims={k: _aim(k, v, published, f"{path.name}: aim.{k}") for k, v in raw.aim.items()},
+        layers={k: getattr(raw, k) for k in ("base", "run", "variant", "profile")},
         path=path,
     )
     for variant, profile in itertools.product(report.variants(), PROFILES):
@@ -245,6 +285,24 @@ def parse(text: str, path: Path) -> Report:
     for aim in report.aims.values():
         report.plans(aim.run, aim.variant)
     return report
+
+
+def _check_layers(raw: _File, where: str) -> None:
+    """Every layer's own keys, and that what it names is there."""
+    layers = [("base", raw.base)]
+    for group, allowed in (("run", raw.run), ("variant", VARIANTS[:-1]), ("profile", PROFILES)):
+        _only(getattr(raw, group), allowed, f"{where}: {group}")
+        layers += [(f"{group}.{name}", layer) for name, layer in getattr(raw, group).items()]
+    for place, layer in layers:
+        for run, own in _planned(layer, f"{where}: {place}").run.items():
+            _only([run], raw.run, f"{where}: {place}.run")
+            _planned(own, f"{where}: {place}.run.{run}")
+            for variant in own.get("variants", ()):
+                _known(variant, raw.run[run].get("variants", ("as_published",)), f"{where}: {place}.run.{run}.variants")
+
+
+def _planned(layer: dict, where: str) -> _Planned:
+    return checked(_Planned, {key: layer[key] for key in PLAN_KEYS if key in layer}, where)
 
 
 def log(name: str, root: Path | None = None) -> list[dict[str, str]]:
@@ -265,18 +323,16 @@ def _merge(target: dict, layer: dict, where: str) -> None:
 
 
 def _plan(values: dict, report, run, variant, profile, seed, where) -> Plan:
-    plan = {k: values.get(k) for k in PLAN_KEYS}
-    keep = values.get("keep", "metrics")
-    _known(keep, KEEPS, f"{where}: keep")
+    plan = _planned(values, where)
     recipe = Recipe.from_dict(
         {
-            "report": report, "run": run, "variant": variant, "profile": profile, "seed": seed, "keep": keep,
-            "kind": values.get("kind"), "data": values.get("data", {}),
+            "report": report, "run": run, "variant": variant, "profile": profile, "seed": seed,
+            "keep": values.get("keep", "metrics"), "kind": values.get("kind"), "data": values.get("data", {}),
             "settings": {k: v for k, v in values.items() if k not in (*PLAN_KEYS, "kind", "keep", "data")},
         },
         where,
     )  # fmt: skip
-    return Plan(recipe, plan["says"] or run, plan["minutes"], plan["gpu_minutes"], bool(plan["headline"]))
+    return Plan(recipe, plan.says or run, plan.minutes, plan.gpu_minutes, plan.headline)
 
 
 def _with_seed(first: Plan, seed: int) -> Plan:
@@ -286,10 +342,11 @@ def _with_seed(first: Plan, seed: int) -> Plan:
 
 
 def _seeds(seeds, where: str) -> list[int]:
-    numbers = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    if not numbers or any(type(n) is not int or n < 0 for n in numbers):
-        raise RecipeError(f"{where}: seeds must be a count or a list of whole numbers from 0, not {seeds!r}")
-    return numbers
+    numbers = list(range(min(seeds, MOST + 1))) if isinstance(seeds, int) else seeds
+    fits = isinstance(numbers, list | tuple | range) and 0 < len(numbers) <= MOST
+    if not fits or any(type(n) is not int or not 0 <= n < 2**31 for n in numbers):
+        raise RecipeError(f"{where}: seeds must be a count or a list of whole numbers from 0, not {shown(seeds)}")
+    return list(numbers)
 
 
 def _word(value) -> str:
@@ -297,52 +354,43 @@ def _word(value) -> str:
 
 
 def _published(name: str, entry: dict, where: str) -> Published:
-    _only(entry, ("value", "where", "says"), where)
-    text = entry.get("value")
-    match = re.fullmatch(r"(-?\d+(?:\.(\d+))?(?:e(-?\d+))?)\s*(%)?\s*(.*)", text) if isinstance(text, str) else None
+    printed = checked(_Printed, entry, where)
+    text = printed.value
+    number = r"(-?\d{1,30}(?:\.(\d{1,30}))?(?:e(-?\d{1,2}))?)\s*(%)?\s*(.*)"
+    match = re.fullmatch(number, text) if isinstance(text, str) else None
     if not match:
-        raise RecipeError(f"{where}: value must be the number as printed, in quotes, not {text!r}")
+        raise RecipeError(f"{where}: value must be the number as printed, in quotes, not {shown(text)}")
     scale = 0.01 if match[4] else 1.0
     unit = 10.0 ** (int(match[3] or 0) - len(match[2] or ""))
     value = float(match[1]) * scale if not match[4] else round(float(match[1]) / 100, len(match[2] or "") + 2)
-    return Published(name, text, value, unit * scale / 2, entry.get("where", ""), entry.get("says", ""))
+    return Published(name, text, value, unit * scale / 2, printed.where, printed.says)
 
 
 def _claim(name: str, entry: dict, where: str) -> Claim:
-    _only(entry, (*CLAIM_KEYS,), f"{where}: claim.{name}")
-    for key in ("says", "form"):
-        if key not in entry:
-            raise RecipeError(f"{where}: claim.{name} has no {key!r}")
-    options = {
-        **entry.get("options", {}),
-        **{k: entry[k] for k in ("values", "verdict", "published", "tolerance", "family") if k in entry},
-    }
-    if options.get("verdict") is not None:
-        _known(options["verdict"], VERDICTS, f"{where}: claim.{name}: verdict")
-    plain = {k: entry[k] for k in ("says", "form", "where", "variant", "why", "ours") if k in entry}
-    return Claim(id=name, options=options, **plain)
+    _only(entry, (*CLAIM_OPTIONS, *(f.name for f in fields(Claim))), where)
+    own = {k: entry[k] for k in CLAIM_OPTIONS if k in entry}
+    if "verdict" in own:
+        _known(own["verdict"], VERDICTS, f"{where}: verdict")
+    plain = {"id": name, **{k: v for k, v in entry.items() if k not in own}}
+    return checked(Claim, {**plain, "options": {**checked(Claim, plain, where).options, **own}}, where)
 
 
 def _aim(name: str, entry: dict, published: dict[str, Published], where: str) -> Aim:
-    where = f"{where}: aim.{name}"
-    _only(entry, AIM_KEYS, where)
-    for key in ("says", "run", "least"):
-        if key not in entry:
-            raise RecipeError(f"{where} has no {key!r}")
-    beside = entry.get("beside")
-    if beside is not None:
-        _known(beside, published, f"{where}: beside")
-    least = _published(name, {"value": entry["least"]}, f"{where}: least")
-    plain = {k: entry[k] for k in ("says", "run", "variant", "metric") if k in entry}
-    return Aim(name, least=least, beside=published.get(beside), **plain)
+    own = {"id": name, **entry}
+    if "least" in entry:
+        own["least"] = _published(name, {"value": entry["least"]}, f"{where}: least")
+    if "beside" in entry:
+        _known(entry["beside"], published, f"{where}: beside")
+        own["beside"] = published[entry["beside"]]
+    return checked(Aim, own, where)
 
 
-def _only(table: dict, allowed, where: str) -> None:
-    for key in table:
+def _only(keys: Iterable[str], allowed, where: str) -> None:
+    for key in keys:
         if key not in allowed:
             raise RecipeError(f"{where}: unknown key {key!r}{nearest(key, allowed)}")
 
 
 def _known(word, allowed, where: str) -> None:
-    if word not in allowed:
-        raise RecipeError(f"{where} {word!r} is unknown{nearest(word, allowed)}")
+    if not isinstance(word, str) or word not in allowed:
+        raise RecipeError(f"{where} {shown(word)} is unknown{nearest(word, allowed)}")
