@@ -52,7 +52,7 @@ def test_an_aim_is_read_with_its_number_and_what_stands_beside_it():
     ("text", "told"),
     [
         (SAMPLE + "leest = 3", "leest.*did you mean 'least'"),
-        (SAMPLE.replace('run = "tuned"', ""), "aim.higher has no 'run'"),
+        (SAMPLE.replace('run = "tuned"', ""), "aim.higher: run is missing"),
         (SAMPLE.replace('run = "tuned"', 'run = "tunned"'), "'tunned' is unknown; did you mean 'tuned'"),
         (SAMPLE.replace('"94 %"', "0.94"), "aim.higher: least: value must be the number as printed"),
         (SAMPLE + 'beside = "bst"', "aim.higher: beside 'bst' is unknown; did you mean 'best'"),

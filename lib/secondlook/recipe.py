@@ -266,7 +266,7 @@ def _fault(fault: dict, kind: type) -> str:
             return f"{key} is missing"
         case "literal_error":
             choices = re.findall("'(.*?)'", fault["msg"])
-            return f"{key}: unknown value {value}{nearest(fault['input'], choices)}"
+            return f"{key} {value} is unknown{nearest(fault['input'], choices)}"
         case "string_pattern_mismatch":
             return f"{key} {value} cannot be part of a file's name; expected {NAME_RULE}"
         case "value_error":
