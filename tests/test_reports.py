@@ -301,12 +301,21 @@ def test_smoke_is_on_stand_ins_and_the_rest_is_not(name):
 
 
 @pytest.mark.parametrize("name", REPORTS)
+def test_a_reduced_run_says_what_it_changes_and_others_are_full(name):
+    report = reports.read(name)
+    full = {r.id for r in report.recipes(profile="full")}
+    for plan in report.plans(profile="reduced"):
+        assert (plan.recipe.profile, plan.recipe.id in full) == (("reduced", False) if plan.reduced else ("full", True))
+        assert plan.recipe.data.train_limit == 0 or plan.run == "few" or plan.run == "many", "all real images"
+
+
+@pytest.mark.parametrize("name", REPORTS)
 def test_no_two_profiles_share_a_record_and_of_equal_recipes_the_first_listed_keeps_most(name):
     first = {}
     for p in PROFILES:
         for r in reports.read(name).recipes(profile=p):
             before = first.setdefault(r.id, r)
-            assert before.profile == p, f"{before} and {r} are one recipe: the record of one would hide the other's"
+            assert before.profile == r.profile, f"{before} and {r} are one recipe: the record of one would hide the other's"
             assert KEEPS.index(before.keep) >= KEEPS.index(r.keep), f"{r} keeps more than {before}, which comes first"
 
 

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 VARIANTS = ("as_published", "as_coded", "corrected", "further", "custom")
-PROFILES = ("smoke", "quick", "full")
+PROFILES = ("smoke", "quick", "reduced", "full")
 KEEPS = ("metrics", "predictions", "evidence")
 MENTIONED = 12  # of known words in an error message
 LARGEST = 1e30  # of any number: its square is one that a machine can hold

@@ -79,6 +79,7 @@ class _Planned:
     gpu_minutes: float | None = None
     variants: list[Literal[VARIANTS[:-1]]] = field(default_factory=lambda: ["as_published"])
     headline: bool = False
+    reduced: str = ""
     run: Tables = field(default_factory=dict)
 
 
@@ -141,6 +142,7 @@ class Plan:
     """A recipe with what it takes to run it: minutes on two cores and on one GPU, None where nobody measured.
 
     `run` is the run's name in the report's file, without the point of its grid; the command line takes either.
+    `reduced` says in a few words what the profile `reduced` changes of the report's protocol, "" where it is whole.
     """
 
     recipe: Recipe
@@ -149,6 +151,7 @@ class Plan:
     gpu_minutes: float | None
     headline: bool
     run: str = ""
+    reduced: str = ""
 
     def command(self, run: str = "") -> str:
         """What makes the records of the plan's run, all seeds; `run` names another, such as the whole grid's."""
@@ -324,6 +327,8 @@ def _merge(target: dict, layer: dict, where: str) -> None:
 
 def _plan(values: dict, report, run, variant, profile, seed, where) -> Plan:
     plan = _planned(values, where)
+    if profile == "reduced" and not plan.reduced:
+        profile = "full"  # nothing of this run is reduced: one recipe, one record
     recipe = Recipe.from_dict(
         {
             "report": report, "run": run, "variant": variant, "profile": profile, "seed": seed,
@@ -332,7 +337,7 @@ def _plan(values: dict, report, run, variant, profile, seed, where) -> Plan:
         },
         where,
     )  # fmt: skip
-    return Plan(recipe, plan.says or run, plan.minutes, plan.gpu_minutes, plan.headline)
+    return Plan(recipe, plan.says or run, plan.minutes, plan.gpu_minutes, plan.headline, reduced=plan.reduced)
 
 
 def _with_seed(first: Plan, seed: int) -> Plan:
