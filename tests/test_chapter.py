@@ -1,5 +1,7 @@
 """What a notebook talks to: overrides, what is missing, and what never trains."""
 
+import signal
+import time
 from dataclasses import replace
 
 import pytest
@@ -9,10 +11,10 @@ from secondlook.data import DataError
 from secondlook.experiments import Execution, load_or_produce
 from secondlook.figures import combinations, comparison, roc
 from secondlook.figures.values import caption
-from secondlook.publish.parameters import ParameterError
+from secondlook.parameters import ParameterError
 from secondlook.recipe import RecipeError
 from secondlook.record import Record, save
-from secondlook.reports import ROOT, read
+from secondlook.reports import read
 
 
 @pytest.fixture
@@ -52,6 +54,22 @@ def test_what_would_take_too_long_is_not_begun(execution):
     assert len(outcome.missing) == 2
     assert "max_minutes" in outcome.reason
     assert not execution.runs_dir.exists()
+
+
+def test_a_training_over_its_minutes_is_saved_and_said(execution):
+    execution.deadline = time.monotonic()
+    outcome = load_or_produce(plans(), execution)
+    assert len(outcome.missing) == 2
+    assert "goes on from there" in outcome.reason
+    assert list((execution.runs_dir / "checkpoints").iterdir())
+
+
+def test_an_interrupted_training_is_saved_before_the_interrupt(execution):
+    once = iter([signal.SIGINT])
+    execution.progress = lambda label, share: [signal.raise_signal(number) for number in once]
+    with pytest.raises(KeyboardInterrupt):
+        load_or_produce(plans(), execution)
+    assert list((execution.runs_dir / "checkpoints").iterdir())
 
 
 def test_an_unknown_way_to_train_is_refused(execution):
@@ -104,6 +122,9 @@ def test_defaults_of_an_override_change_nothing(folder):
         ({"loss": "hinge"}, "loss"),
         ({"batch_size": 0}, "batch_size"),
         ({"learning_rat": 1.0}, "learning_rate"),
+        ({"learning_rate": True}, "learning_rate must be text or a number"),
+        ({"loss": ["softmax"]}, "loss must be text or a number"),
+        ({"data_dir": "nowhere"}, "there is no folder"),
     ],
 )
 def test_a_bad_value_is_refused_before_any_work(tmp_path, bad, message):
@@ -127,8 +148,8 @@ def test_a_page_says_what_cannot_be_drawn_and_fails_for_any_other_error(tmp_path
         opened.draw(comparison, {"one": kept}, metric="test_acuracy")
 
 
-def test_the_committed_chapter_reads_from_records_alone():
-    whole = open_chapter("linear", profile="full", variant="as_coded", train="never", data_dir=str(ROOT / "nowhere"))
+def test_the_committed_chapter_reads_from_records_alone(tmp_path):
+    whole = open_chapter("linear", profile="full", variant="as_coded", train="never", data_dir=str(tmp_path))
     assert not whole.missing
     assert whole.images is None
     assert "digest" in whole.provenance()

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from secondlook.publish import runner
-from secondlook.reports import ROOT
+from secondlook.cli import main
+from secondlook.reports import ROOT, chapters
 
-CHAPTERS = runner.chapters()
+CHAPTERS = chapters()
 READ = """
 import json, sys, time
 cells = json.load(open(sys.argv[1]))["cells"]
@@ -33,10 +33,8 @@ def test_a_chapter_that_reads_its_records_imports_no_torch(name):
 
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_smoke_run_trains_without_data(name, tmp_path):
-    parameters = ["profile=smoke", "train=always", f"records_dir={tmp_path}", f"data_dir={tmp_path}/data"]
-    assert runner.command([name], False, parameters, tmp_path) == 0
-    (status,) = (json.loads(p.read_text()) for p in tmp_path.glob("*.status.json"))
-    assert status["status"] == "finished"
+    passed = f"-p profile=smoke -p train=always -p records_dir={tmp_path} -p data_dir={tmp_path}"
+    assert main(["execute", name, *passed.split(), "--out-dir", str(tmp_path)]) == 0
     shelves = list((tmp_path / "runs" / name).glob("*.json"))
     assert shelves
     assert not (tmp_path / "linear").exists()

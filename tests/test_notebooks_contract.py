@@ -8,11 +8,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from secondlook.execute import declared
+from secondlook.parameters import ParameterError
 from secondlook.publish.outputs import joined
-from secondlook.publish.parameters import ParameterError, declared
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NONE_YET = [pytest.param(None, marks=pytest.mark.skip(reason="there is no notebook yet"))]
+DECLARED = r"\w+ = \S.*  # \S"
 LONGEST = 10  # lines of a code cell; the parameters cell is a list, one line a parameter
 
 
@@ -20,8 +22,12 @@ def faults(path: Path) -> list[str]:
     """What a notebook does against the contract, one sentence each."""
     notebook = json.loads(path.read_text(encoding="utf-8"))
     found = []
+    tagged = [cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    found += [f"{len(tagged)} cells are tagged 'parameters': tag exactly one"] if len(tagged) != 1 else []
+    lines = "".join(tagged[0]["source"]).splitlines() if tagged else []
+    found += [f"{line!r} is no `name = value  # what it is`" for line in lines if not re.match(DECLARED, line)]
     try:
-        found += [f"parameter {p.name} has no comment" for p in declared(path).values() if not p.comment]
+        declared(path)
     except ParameterError as error:
         found.append(str(error))
     if notebook["metadata"].get("kernelspec", {}).get("name") != "python3":
@@ -50,8 +56,9 @@ def test_a_notebook_keeps_the_contract(path):
     assert faults(path) == []
 
 
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 GOOD = {
-    "nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "python3"}},
+    "nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": KERNEL},
     "cells": [
         {"cell_type": "markdown", "metadata": {}, "source": "import torch"},
         {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "outputs": [],
@@ -75,8 +82,8 @@ def test_a_good_notebook_has_no_fault(tmp_path):
 
 @pytest.mark.parametrize(
     ("cell", "change", "says"),
-    [(1, {"metadata": {}}, "tag exactly one"), (1, {"source": "p = 1"}, "has no comment"),
-     (1, {"source": "p = [1]  # list"}, "expected `name = value"), (3, {"source": "1\n" * 11}, "has 11 lines"),
+    [(1, {"metadata": {}}, "tag exactly one"), (1, {"source": "p = 1"}, "what it is"),
+     (1, {"source": "p = [1]  # list"}, "must be text"), (3, {"source": "1\n" * 11}, "has 11 lines"),
      (3, {"outputs": [{}]}, "strip it"), (2, {"outputs": []}, "nothing would be checked"),
      (2, {"metadata": {"tags": ["nbval-check-output"]}}, "the check pass"),
      (3, {"source": "import torch.nn as nn"}, "imports torch"),
@@ -90,7 +97,8 @@ def test_each_fault_is_found(tmp_path, cell, change, says):
 
 
 def test_another_kernel_is_found(tmp_path):
-    assert faults(_written(tmp_path, {**GOOD, "metadata": {}})) == ["the kernel's name is not python3"]
+    other = {"kernelspec": {**KERNEL, "name": "other"}}
+    assert faults(_written(tmp_path, {**GOOD, "metadata": other})) == ["the kernel's name is not python3"]
 
 
 def test_what_is_printed_in_parts_is_kept_as_one():

@@ -56,6 +56,7 @@ def test_twice_the_epochs_are_expected_to_take_twice_the_minutes():
         ("optimizers", "as_coded", {"schedule": "multi_step"}, "milestones"),
         ("optimizers", "as_coded", {"stage": 7}, "stage must be one of"),
         ("optimizers", "as_coded", {"batch_size": 0}, "batch_size"),
+        ("vgg", "as_published", {"batch_norm": 7}, "batch_norm must be 1 with, 0 without"),
         ("optimizers", "as_coded", {"augment": "flop"}, "did you mean 'flip'"),
         ("alexnet", "as_coded", {"architecture": "alexnit"}, "did you mean 'alexnet'"),
         ("alexnet", "as_coded", {"architecture": "alexnet"}, "63"),

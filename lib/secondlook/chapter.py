@@ -19,9 +19,9 @@ from secondlook.figures.tables import notice
 from secondlook.figures.values import NothingToDraw, counted, joined
 from secondlook.overrides import customised
 from secondlook.overrides import given as given_settings
+from secondlook.parameters import check_values
+from secondlook.parameters import seeds as seed_list
 from secondlook.publish import sprites
-from secondlook.publish.parameters import ParameterError, check_values
-from secondlook.publish.parameters import seeds as seed_list
 from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Plan, Report, read
@@ -264,12 +264,11 @@ def open_chapter(
     patient_threads()
     report = read(name)
     given = {"profile": profile, "variant": variant, "seeds": seeds, "train": train, "device": device,
-             "max_minutes": max_minutes, "cam_method": cam_method}  # fmt: skip
+             "max_minutes": max_minutes, "cam_method": cam_method, "data_dir": data_dir,
+             "records_dir": records_dir}  # fmt: skip
     check_values(given, report=name)
-    if records_dir and not Path(records_dir).is_dir():
-        raise ParameterError(f"records_dir {records_dir!r} is not a folder; name one, or leave it empty")
     records = Path(records_dir or ROOT / "records").absolute()
-    execution = Execution(Path(data_dir or ROOT / "data"), records, device=device)
+    execution = Execution(Path(data_dir or ROOT / "data").absolute(), records, device=device)
     if device.startswith("cuda"):
         execution.resolved_device()
     if records_dir:

@@ -9,11 +9,14 @@ import math
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from secondlook import parameters
+from secondlook.parameters import ParameterError
 from secondlook.recipe import PROFILES, VARIANTS, RecipeError
 from secondlook.record import RecordError, Records, folder_for
-from secondlook.reports import ROOT, Plan, names, read
+from secondlook.reports import ROOT, Plan, chapters, names, read
 from secondlook.training import patient_threads, side_by_side
 
 PROFILE = (
@@ -37,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
         return 0
-    except (RecipeError, RecordError, DataError, OSError) as error:
+    except (ParameterError, RecipeError, RecordError, DataError, OSError) as error:
         print(f"secondlook: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -110,16 +113,10 @@ def _json_and_folders(parser, with_json: bool = True) -> None:
 
 def seeds(text: str) -> list[int]:
     """Numbers from `0-5` or `0,2,4` or a mixture. Raises ArgumentTypeError for anything else."""
-    from secondlook.publish.parameters import ParameterError
-    from secondlook.publish.parameters import seeds as numbers
-
-    try:
-        found = numbers(text)
-    except ParameterError:
-        found = None
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds; write for instance 0-5 or 0,2,4")
-    return found
+    with suppress(ParameterError):
+        if found := parameters.seeds(text):
+            return found
+    raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds; write for instance 0-5 or 0,2,4")
 
 
 def minutes(text: str) -> float:
@@ -271,9 +268,12 @@ class Bar:
 
 
 def _execute(arguments) -> int:
-    from secondlook.publish import runner
+    from secondlook.execute import execute
 
-    return runner.command(arguments.reports, arguments.all, arguments.parameter, arguments.out_dir, arguments.timeout)
+    if bool(arguments.reports) == arguments.all:
+        raise ParameterError(f"name one or more reports, or pass --all: {', '.join(chapters())}")
+    names = chapters() if arguments.all else arguments.reports
+    return execute(names, arguments.parameter, arguments.out_dir, arguments.timeout)
 
 
 def _check(arguments) -> int:

@@ -25,7 +25,10 @@ KEPT = {"model": ("num_classes", "width"), "optimizer": ("learning_rate",), "sch
 
 
 def given(values: dict) -> dict:
-    """The parameters that are not as the report."""
+    """The parameters that are not as the report. Raises RecipeError for one that is neither text nor a number."""
+    for name, value in values.items():
+        if type(value) not in (str, int, float):
+            raise RecipeError(f"{name} must be text or a number, not {value!r}")
     return {name: value for name, value in values.items() if value not in ("", -1)}
 
 
@@ -34,7 +37,7 @@ def known(report: Report, values: dict) -> dict:
     headline = [p.recipe.settings for p in report.plans() if p.headline]
     names = {f.name for settings in headline[:1] for f in fields(settings)} | {*TABLES, "augment", "image_size"}
     names = names if headline else set()
-    return {name: value for name, value in given(values).items() if name in names}
+    return given({name: value for name, value in values.items() if name in names})
 
 
 def customised(report: Report, variant: str, profile: str, seeds: list[int] | None, values: dict) -> list[Plan]:
@@ -83,6 +86,8 @@ def _changed(recipe: Recipe, values: dict) -> Recipe:
     for name in sorted(values, key=lambda n: not TABLES.get(n, "").endswith(".name")):  # names begin a table anew
         value = values[name]
         table, _, key = TABLES.get(name, "").partition(".")
+        if name == "batch_norm" and value not in (0, 1):
+            raise RecipeError(f"batch_norm must be 1 with, 0 without, or -1 as the report, not {value!r}")
         if name == "augment":
             changes[name] = _augmentation(value)
         elif name == "image_size":

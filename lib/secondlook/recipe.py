@@ -286,6 +286,8 @@ def shown(value) -> str:
 def nearest(word: str, known) -> str:
     """The end of an error message: the nearest known word, or all of them, but no more than MENTIONED."""
     known = [str(k) for k in known]
+    if not known:
+        return "; there is none to choose from"
     if close := difflib.get_close_matches(word if isinstance(word, str) else shown(word), known, 1):
         return f"; did you mean {close[0]!r}?"
     more = f" and {len(known) - MENTIONED} more" if len(known) > MENTIONED else ""

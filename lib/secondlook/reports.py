@@ -243,6 +243,11 @@ def names(root: Path | None = None) -> list[str]:
     return sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
 
 
+def chapters(root: Path | None = None) -> list[str]:
+    """Names of the reports that have a notebook, in the order of the book."""
+    return [name for name in names(root) if ((root or ROOT) / "notebooks" / f"{name}.ipynb").is_file()]
+
+
 @cache
 def read(name: str, root: Path | None = None) -> Report:
     """The report called `name`. Raises RecipeError naming file, key and nearest valid one."""

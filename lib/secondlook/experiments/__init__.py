@@ -8,6 +8,7 @@ import importlib
 import operator
 import os
 import re
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,9 +79,24 @@ def load_or_produce(
         reason = f"an estimated {minutes:.1f} minutes of training are more than max_minutes={max_minutes:g}"
     elif wanted:
         execution.deadline = execution.deadline or time.monotonic() + 60 * max_minutes
-        produce(wanted, execution)
+        if not _in_time(wanted, execution):
+            reason = f"max_minutes={max_minutes:g} were over before the training; it is saved, and goes on from there"
     have = [record for record in store.each(p.recipe for p in plans) if record is not None]
     return Outcome(have, unique(without_record(plans, store)), reason)
+
+
+def _in_time(plans: list[Plan], execution: Execution) -> bool:
+    """Whether the plans were produced before the deadline. A signal has its usual effect, once everything is saved."""
+    from secondlook.training.checkpoint import Stopped, stop_on_signals
+
+    try:
+        with stop_on_signals():
+            produce(plans, execution)
+    except Stopped as stop:
+        if stop.signal is not None:
+            signal.raise_signal(stop.signal)
+        return False
+    return True
 
 
 def without_record(plans: list[Plan], store: Records) -> list[Plan]:
