@@ -242,7 +242,7 @@ def test_stand_ins_and_quick_runs_judge_nothing(profile, tmp_path):
 def test_a_record_marked_otherwise_judges_nothing_even_under_a_wanted_id(tmp_path):
     root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["value"][0]}')
     recipes = reports.read("pair", root).recipes("a", "as_published")
-    for change in ({"variant": "custom"}, {"profile": "quick"}):
+    for change in ({"variant": "custom"}, {"profile": "quick"}, {"profile": "reduced"}):
         folder = root / next(iter(change.values()))
         save([Record(replace(r, **change), "finished", {"acc": 0.816 + NOISE[r.seed]}) for r in recipes], folder)
         assert verdict(root, Records(folder)).verdict == "not run"
@@ -326,7 +326,7 @@ def test_a_judgement_is_json_with_stable_keys(tmp_path):
     said = json.loads(json.dumps(verdict(root, train(root)).as_dict(), allow_nan=False))
     assert list(said) == [
         "id", "report", "says", "verdict", "published", "measured", "interval", "seeds", "profile", "data",
-        "records", "why",
+        "records", "why", "indication",
     ]  # fmt: skip
     assert said["published"] == [0.816, 0.796]
 

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -648,6 +649,32 @@ def test_a_verdict_is_a_badge_with_a_class_and_a_word():
     assert "[0.31, 0.36] / [0.3, 0.35]" in text
     assert "direction reproduced" in repr(shown)
     assert "A < B" in repr(shown)
+
+
+def test_indications_stand_in_a_column_of_their_own_beside_no_verdict():
+    said = {
+        "outcome": "holds",
+        "says": "32 pixels: holds (p = 0.003, 6 seeds)",
+        "why": "so & so",
+        "records": ["a" * 16],
+    }
+    shown = figures.verdicts([JUDGED, {**JUDGED, "verdict": "not run", "indication": said}])
+    assert shown.rows[0][-1] == ""
+    assert "32 pixels: <strong>holds</strong> (p = 0.003, 6 seeds)<details>" in shown._repr_html_()
+    assert "so &amp; so" in shown._repr_html_()
+    assert said["says"] in repr(shown)
+    assert len(figures.verdicts([JUDGED]).columns) == len(shown.columns) - 1
+
+
+def test_the_scoreboard_counts_no_indication_among_verdicts():
+    told = ["holds", "does not hold", None]
+    found = [SimpleNamespace(verdict="not run", indication=w and SimpleNamespace(outcome=w)) for w in told]
+    plain = figures.scoreboard({"one": [SimpleNamespace(verdict="not run", indication=None)] * 3})
+    shown = figures.scoreboard({"one": found})
+    assert [t.name for t in plain.data] == ["not run (3)"]
+    assert [(t.name, t.xaxis) for t in shown.data[1:]] == [("holds (1)", "x2"), ("does not hold (1)", "x2")]
+    assert (shown.data[0].name, shown.layout.title.text) == (plain.data[0].name, plain.layout.title.text)
+    assert "one: 1 holds, 1 does not hold" in shown.layout.meta["secondlook"]["alt"]
 
 
 def test_an_unknown_verdict_is_refused():

@@ -288,6 +288,8 @@ def _check(arguments) -> int:
         return 0
     for j in found:
         print(f"{j.id:<4} {j.verdict:<22} {j.says}\n{'':<27} {j.why}")
+        if j.indication:
+            print(f"{'':<27} Indication, no verdict: {j.indication.says}")
     return 0
 
 

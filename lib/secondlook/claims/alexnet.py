@@ -45,8 +45,7 @@ def identified(e: Evidence, candidates: dict, tolerance: float) -> Outcome:
 
 def misfits(e: Evidence, optimizer: str, runs: list[str]) -> dict[str, logged.Misfit]:
     """The misfit of every point of the grids of `runs` to the log's first epoch."""
-    names = [n for n in e.report.runs(e.claim.variant) if any(n == run or n.startswith(f"{run}-") for run in runs)]
-    log = first_epoch(optimizer)
+    names, log = e.runs(*runs), first_epoch(optimizer)
     groups = e.gather(*names)
     return {name: logged.misfit(log, e.curves(group, "step_loss")) for name, group in zip(names, groups)}
 
@@ -156,12 +155,12 @@ def less_sensitive(e: Evidence, p, run: str, than_run: str) -> Outcome:
     The range from the best to the worst rate. Raises Unjudged where the two grids do not span the same factor.
     """
     spans, ranges = [], []
-    grids = [[n for n in e.report.runs(e.claim.variant) if n.startswith(f"{own}-")] for own in (run, than_run)]
-    e.gather(*grids[0], *grids[1])  # so that all that is missing is told at once
+    grids = [e.runs(own) for own in (run, than_run)]
+    found = iter(e.gather(*grids[0], *grids[1]))
     for names in grids:
         rates = [e.recipes(name)[0].settings.optimizer["learning_rate"] for name in names]
         spans.append(max(rates) / min(rates))
-        accuracy = np.stack([e.numbers(group, "validation_accuracy") for group in e.gather(*names)])
+        accuracy = np.stack([e.numbers(group, "validation_accuracy") for _, group in zip(names, found)])
         ranges.append(accuracy.max(0) - accuracy.min(0))
     if not np.isclose(*spans):
         raise Unjudged(INCONCLUSIVE, f"the rates of {run} span a factor of {spans[0]:g}, of {than_run} {spans[1]:g}")

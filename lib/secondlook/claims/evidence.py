@@ -1,19 +1,22 @@
-"""The records a claim may be judged on: all that the full protocol names, on real data, paired by seed."""
+"""The records a claim may be judged on: all that the full protocol names, on real data, paired by seed.
+
+An indication rests on those of the `reduced` profile instead: the seeds there are, and never the size of a difference.
+"""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from secondlook.claims import forms
-from secondlook.claims.forms import INCONCLUSIVE, NOT_RUN, Outcome
+from secondlook.claims.forms import INCONCLUSIVE, NOT_RUN, TOO_FEW, Outcome
 from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.recipe import Recipe, RecipeError, nearest
 from secondlook.record import Record
-from secondlook.reports import Claim, Published, Report, cost
+from secondlook.reports import Claim, Plan, Published, Report, cost
 
-PROFILE = "full"
+PROFILE, REDUCED = "full", "reduced"
 
 
 class Unjudged(Exception):
@@ -25,28 +28,45 @@ class Unjudged(Exception):
 
 
 class Protocol:
-    """The full recipes of a report by variant and run, built once for all of its claims."""
+    """The plans of a report by variant and run, built once for all of its claims.
 
-    def __init__(self, report: Report):
-        self.report = report
-        self._runs: dict[str, dict[str, list[Recipe]]] = {}
+    The full ones, or, where `is_reduced`, those of the `reduced` profile and the full ones of what it leaves as it is.
+    """
 
-    def recipes(self, run: str, variant: str, where: str) -> list[Recipe]:
-        """The recipes of one run in the order of their seeds. Raises RecipeError naming `where` for an unknown one."""
+    def __init__(self, report: Report, is_reduced: bool = False):
+        self.report, self.is_reduced = report, is_reduced
+        self._runs: dict[str, dict[str, list[Plan]]] = {}
+
+    def runs(self, variant: str, where: str) -> dict[str, list[Plan]]:
+        """The plans of every run of a variant. Raises RecipeError naming `where` for an unknown one."""
         if variant not in self._runs:
             if variant not in self.report.variants():
                 raise RecipeError(f"{where}: unknown variant {variant!r}{nearest(variant, self.report.variants())}")
-            runs = self._runs[variant] = {}
-            for recipe in self.report.recipes(variant=variant, profile=PROFILE):
-                runs.setdefault(recipe.run, []).append(recipe)
-        if run not in self._runs[variant]:
-            raise RecipeError(f"{where}: variant {variant} has no run {run!r}{nearest(run, self._runs[variant])}")
-        return sorted(self._runs[variant][run], key=lambda r: r.seed)
+            reduces = self.is_reduced and REDUCED in self.report.layers["profile"]
+            plans = self.report.plans(variant=variant, profile=REDUCED) if reduces else []
+            own, runs = {p.run for p in plans}, {}
+            for plan in plans + [p for p in self.report.plans(variant=variant, profile=PROFILE) if p.run not in own]:
+                runs.setdefault(plan.recipe.run, []).append(plan)
+            self._runs[variant] = runs
+        return self._runs[variant]
+
+    def plans(self, run: str, variant: str, where: str) -> list[Plan]:
+        """The plans of one run in the order of their seeds. Raises RecipeError naming `where` for an unknown one, and
+        Unjudged for a point of a grid that the reduced one leaves out."""
+        runs = self.runs(variant, where)
+        if run not in runs and self.is_reduced:
+            raise Unjudged(NOT_RUN, f"{run} ({variant}) has no reduced runs")
+        if run not in runs:
+            raise RecipeError(f"{where}: variant {variant} has no run {run!r}{nearest(run, runs)}")
+        return sorted(runs[run], key=lambda p: p.recipe.seed)
 
 
 @dataclass
 class Evidence:
-    """What one claim is judged on. Remembers the recipes it asked for and the records it used."""
+    """What one claim is judged on. Remembers the recipes it asked for and the records it used.
+
+    Of reduced runs fewer seeds than a test needs are given only where `few` allows it: for the value they show.
+    """
 
     report: Report
     claim: Claim
@@ -54,6 +74,17 @@ class Evidence:
     found: Mapping[str, Record]
     used: dict[str, Record] = field(default_factory=dict)
     asked: list[Recipe] = field(default_factory=list)
+    few: bool = False
+
+    @property
+    def reduced(self) -> str:
+        """What was reduced in the runs used, in the words of the report's file; of whole ones the seeds there are."""
+        told: dict[str, None] = {}
+        for run in dict.fromkeys((r.run, r.variant) for r in self.asked if r.id in self.used):
+            plans = self.protocol.plans(*run, self.where)
+            made = sum(p.recipe.id in self.used for p in plans)
+            told[plans[0].reduced or f"{made} of {len(plans)} seeds" * (made < len(plans))] = None
+        return "; ".join(t for t in told if t)
 
     @property
     def where(self) -> str:
@@ -66,40 +97,57 @@ class Evidence:
         return self.report.published[name]
 
     def recipes(self, run: str, variant: str | None = None) -> list[Recipe]:
-        """The full protocol of a run, without asking for its records."""
-        return self.protocol.recipes(run, variant or self.claim.variant, self.where)
+        """The whole protocol of a run, without asking for its records."""
+        return [p.recipe for p in self.protocol.plans(run, variant or self.claim.variant, self.where)]
+
+    def runs(self, *names: str) -> list[str]:
+        """The claim's runs of these names, or points of their grids."""
+        found = self.protocol.runs(self.claim.variant, self.where)
+        return [n for n in found if any(n == name or n.startswith(f"{name}-") for name in names)]
 
     def gather(self, *runs: str | tuple[str, str], least: int = LEAST_SEEDS, first: int = 0) -> list[list[Record]]:
         """For each run, or (run, variant), its records on the seeds that all of them have, in the order of seeds.
 
         Raises Unjudged when a record of the protocol is missing (a claim is judged on all seeds planned, so that
         nobody stops at a lucky one) or when fewer than `least` seeds are shared. With `first`, the first so many seeds
-        of a plan do until all are there; in between nothing changes.
+        of a plan do until all are there; in between nothing changes. Reduced runs are taken as they are, with
+        `least` seeds.
         """
+        if not runs:
+            raise Unjudged(NOT_RUN, "the report plans no such runs")
         wanted = [(run, self.claim.variant) if isinstance(run, str) else run for run in runs]
         by_seed, missing = [], []
         for run, variant in wanted:
             recipes = self._planned(run, variant, first)
             self.asked += recipes
-            records = {r.seed: self.found[r.id] for r in recipes if r.id in self.found and counts(self.found[r.id])}
+            records = {r.seed: self.found[r.id] for r in recipes if self._has(r)}
             by_seed.append(records)
-            if len(records) < len(recipes):
+            if self.protocol.is_reduced and not records:
+                raise Unjudged(NOT_RUN, f"{run} ({variant}) has no reduced records")
+            if len(records) < len(recipes) and not self.protocol.is_reduced:
                 lacking = [r.id for r in recipes if r.seed not in records]
                 command, told = self._command(run, variant, lacking)
                 missing.append(f"{len(lacking)} of {len(recipes)} by `{command}` ({told})")
         if missing:
             raise Unjudged(NOT_RUN, f"records are missing: {', '.join(missing)}")
         seeds = sorted(set.intersection(*(set(records) for records in by_seed)))
-        if len(seeds) < least:
+        if len(seeds) < least and self.protocol.is_reduced:
+            if not self.few or not seeds:
+                raise Unjudged(TOO_FEW, f"{len(seeds)} seeds in common, a test needs {least}")
+            seeds = seeds * 2 if len(seeds) == 1 else seeds  # a mean of one: forms take no fewer than two
+        elif len(seeds) < least:
             raise Unjudged(NOT_RUN, f"{len(seeds)} seeds in common, a verdict needs {least}: plan more in the report")
         groups = [[records[s] for s in seeds] for records in by_seed]
         self.used.update({record.id: record for group in groups for record in group})
         return groups
 
+    def _has(self, recipe: Recipe) -> bool:
+        return recipe.id in self.found and counts(self.found[recipe.id], self.protocol.is_reduced)
+
     def _planned(self, run: str, variant: str, first: int) -> list[Recipe]:
         """The recipes of a run, or its first ones where these have records and not all have."""
         recipes = self.recipes(run, variant)
-        made = [r.id in self.found and counts(self.found[r.id]) for r in recipes]
+        made = [self._has(r) for r in recipes]
         return recipes[:first] if first and all(made[:first]) and not all(made) else recipes
 
     def _command(self, run: str, variant: str, ids: list[str]) -> tuple[str, str]:
@@ -110,6 +158,8 @@ class Evidence:
 
     def _anew(self, records: list[Record]) -> str:
         """The command that makes these records again, as the present version keeps them."""
+        if self.protocol.is_reduced:
+            return "It is older than the claim"
         recipe = records[0].recipe
         command, told = self._command(recipe.run, recipe.variant, [r.id for r in records])
         made = f"this makes its {len(records)} records anew: `{command} --again` ({told})"
@@ -149,6 +199,12 @@ class Evidence:
             error = math.sqrt(max(mean * (1.0 - mean), 0.0) / images)
         return forms.value(measured, number.value, number.half_unit, tolerance, error, number.text.endswith("%"))
 
+    def gap(self, differences, high: str, low: str, tolerance: float) -> Outcome:
+        """The published gap, `high` less `low`, against ours; of reduced runs only the sign is asked: it is open."""
+        a, b = self.published(high), self.published(low)
+        size = forms.value(differences, a.value - b.value, a.half_unit + b.half_unit, tolerance)
+        return replace(size, verdict=INCONCLUSIVE) if self.protocol.is_reduced else size
+
     def curves(self, records: list[Record], name: str) -> list[np.ndarray]:
         """A curve of each record's history. Raises Unjudged where a record lacks it; values may be non-finite."""
         for record in records:
@@ -174,9 +230,10 @@ class Evidence:
         return f"diverged: {', '.join(said)} (counted with the metrics their records give)" if said else ""
 
 
-def counts(record: Record) -> bool:
-    """Whether a verdict may rest on this record."""
-    return record.recipe.profile == PROFILE and not record.is_standin and record.recipe.variant != "custom"
+def counts(record: Record, is_reduced: bool = False) -> bool:
+    """Whether a verdict may rest on this record; with `is_reduced`, whether an indication may."""
+    known = (PROFILE, REDUCED) if is_reduced else (PROFILE,)
+    return record.recipe.profile in known and not record.is_standin and record.recipe.variant != "custom"
 
 
 def _reach(record: Record, metric: str):

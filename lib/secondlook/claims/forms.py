@@ -15,7 +15,7 @@ ALPHA = 0.05
 ROUNDING = 1e-12  # of floating point, so that a value on the border is inside it
 REPRODUCED, DIRECTION, NOT_REPRODUCED = "reproduced", "direction reproduced", "not reproduced"
 INCONCLUSIVE, CONTRADICTED, NOT_RUN = "inconclusive", "contradicted", "not run"
-UNDERSPECIFIED = "underspecified"
+UNDERSPECIFIED, TOO_FEW = "underspecified", "too few seeds"
 
 # Of several parts the worst decides: one number that is off refutes, and one undecided part leaves the whole undecided.
 WORST_FIRST = (CONTRADICTED, NOT_REPRODUCED, NOT_RUN, INCONCLUSIVE, DIRECTION, REPRODUCED)
@@ -23,7 +23,10 @@ WORST_FIRST = (CONTRADICTED, NOT_REPRODUCED, NOT_RUN, INCONCLUSIVE, DIRECTION, R
 
 @dataclass(frozen=True)
 class Outcome:
-    """A verdict, how it came about, its numbers, and the p-value of the claim's primary test where it has one."""
+    """A verdict, how it came about, its numbers, and the p-value of the claim's primary test where it has one.
+
+    `told` gives what was measured in a few words.
+    """
 
     verdict: str
     why: str
@@ -31,6 +34,7 @@ class Outcome:
     measured: float | list | None = None
     interval: list | None = None
     p: float | None = None
+    told: str = ""
 
 
 def value(values, published: float, half_unit: float, tolerance: float, sampling_se: float = 0.0,
@@ -54,7 +58,8 @@ def value(values, published: float, half_unit: float, tolerance: float, sampling
     )
     if consistent:
         why += f", half-width {'within' if verdict == REPRODUCED else 'wider than'} the tolerance {size(tolerance)}"
-    return Outcome(verdict, why, published, mean, [mean - half, mean + half])
+    told = f"measured {say(mean)}, published {say(published)}"
+    return Outcome(verdict, why, published, mean, [mean - half, mean + half], told=told)
 
 
 def several(named: list[tuple[str, Outcome]]) -> Outcome:
@@ -66,6 +71,7 @@ def several(named: list[tuple[str, Outcome]]) -> Outcome:
         min((o.verdict for o in parts), key=WORST_FIRST.index),
         "; ".join(f"{name}: {o.why}" for name, o in named),
         *([getattr(o, key) for o in parts] for key in ("published", "measured", "interval")),
+        told="; ".join(f"{name}: {o.told}" for name, o in named if o.told),
     )
 
 
@@ -90,7 +96,8 @@ def greater(a, b=0.0, margin: float = 0.0, p: float | None = None, size: Outcome
             verdict = DIRECTION
         elif verdict == INCONCLUSIVE and size.verdict == NOT_REPRODUCED:
             verdict = NOT_REPRODUCED
-    return Outcome(verdict, why, size.published if size else None, test.mean, [test.low, test.high], p)
+    published, told = size.published if size else None, f"difference {test.mean:.3g}"
+    return Outcome(verdict, why, published, test.mean, [test.low, test.high], p, told)
 
 
 def rank(groups: dict[str, list], first: str, p: float | None = None) -> Outcome:
@@ -125,7 +132,7 @@ def count(differences: dict[str, list], least: int) -> Outcome:
     open_ = [n for n in tests if n not in holds and n not in fails]
     said = [f"{word}: {', '.join(n)}" for word, n in (("true", holds), ("false", fails), ("undecided", open_)) if n]
     why = f"{len(holds)} of {len(tests)} statements hold, {least} expected ({'; '.join(said)})"
-    return Outcome(verdict, why, least, len(holds))
+    return Outcome(verdict, why, least, len(holds), told=f"{len(holds)} of {len(tests)} statements")
 
 
 def equal(values, expected: float = 0.0, tolerance: float = 0.0, otherwise: str = CONTRADICTED) -> Outcome:

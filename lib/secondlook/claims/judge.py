@@ -15,6 +15,7 @@ from secondlook import reports
 from secondlook.claims import forms
 from secondlook.claims.evidence import PROFILE, Evidence, Protocol, Unjudged
 from secondlook.claims.forms import Outcome
+from secondlook.claims.indications import Indication, indication
 from secondlook.evaluation.statistics import LEAST_SEEDS, holm
 from secondlook.recipe import RecipeError, nearest
 from secondlook.record import Record, Records
@@ -37,6 +38,7 @@ class Judgement:
     data: str
     records: list[str]
     why: str
+    indication: Indication | None = None
 
     def as_dict(self) -> dict:
         """Plain types for JSON, in the order of the fields."""
@@ -48,21 +50,40 @@ def judge(report_name: str, records: Records, root: Path | None = None) -> list[
 
     Only `full` records on real data judge, and only where the whole protocol of a run is there; a published number may
     stand on the first three seeds of it before. Claims of one family are judged on p-values adjusted for it (Holm).
+    A claim not run has the indication that reduced records give it.
     Raises RecipeError for a claim that names what does not exist.
     """
     report = reports.read(report_name, root)
-    protocol, found = Protocol(report), records.of(report_name)
-    evidence = {id_: Evidence(report, claim, protocol, found) for id_, claim in report.claims.items()}
+    found = records.of(report_name)
+    judged = _outcomes(report, Protocol(report), found, list(report.claims))
+    open_ = [id_ for id_, (_, outcome) in judged.items() if outcome.verdict == forms.NOT_RUN]
+    small = _outcomes(report, Protocol(report, is_reduced=True), found, open_)
+    told = {id_: indication(*_as_seen(*both)) for id_, both in small.items()}
+    return [replace(_judgement(*both), indication=told.get(id_)) for id_, both in judged.items()]
+
+
+def _outcomes(report: Report, protocol: Protocol, found: dict, ids: list[str]) -> dict[str, tuple[Evidence, Outcome]]:
+    """The evidence of each claim and what its form makes of it, adjusted for its family."""
+    evidence = {id_: Evidence(report, report.claims[id_], protocol, found) for id_ in ids}
     outcomes = {id_: _outcome(e) for id_, e in evidence.items()}
     for name, ids in _families(report).items():
         # A claim not run yet keeps its place: verdicts of the others must not turn when it is.
-        p_values = [1.0 if outcomes[i].p is None else outcomes[i].p for i in ids]
+        p_values = [1.0 if i not in outcomes or outcomes[i].p is None else outcomes[i].p for i in ids]
         for id_, p in zip(ids, holm(p_values)):
-            if outcomes[id_].p is not None:
+            if id_ in outcomes and outcomes[id_].p is not None:
                 adjusted = _outcome(evidence[id_], float(p))
                 said = f"{adjusted.why} (adjusted for the {len(ids)} tests of the family {name!r})"
                 outcomes[id_] = replace(adjusted, why=said)
-    return [_judgement(evidence[id_], outcome) for id_, outcome in outcomes.items()]
+    return {id_: (evidence[id_], outcome) for id_, outcome in outcomes.items()}
+
+
+def _as_seen(e: Evidence, outcome: Outcome) -> tuple[Evidence, Outcome]:
+    """The same, or, where seeds are too few for a test, the values that these show."""
+    if outcome.verdict != forms.TOO_FEW:
+        return e, outcome
+    e = Evidence(e.report, e.claim, e.protocol, e.found, few=True)
+    shown = _outcome(e)
+    return e, replace(outcome, measured=shown.measured, told=shown.told)
 
 
 def value(e: Evidence, run="", values=(), **one) -> Outcome:
@@ -89,15 +110,11 @@ def value(e: Evidence, run="", values=(), **one) -> Outcome:
 def greater(e: Evidence, p, run: str, metric: str, than_run="", than_metric="", than_variant="", margin=0.0,
             published=(), tolerance=math.inf) -> Outcome:  # fmt: skip
     """`metric` of `run` above `than_metric` of `than_run` by more than `margin`; `published` are the two printed."""
-    printed = [e.published(name) for name in published]
     a, b = e.gather((run, e.claim.variant), (than_run or run, than_variant or e.claim.variant))
     if metric.endswith("seconds"):
         e.one_machine(a, b)
     a, b = e.numbers(a, metric), e.numbers(b, than_metric or metric)
-    size = None
-    if printed:
-        high, low = printed
-        size = forms.value(a - b, high.value - low.value, high.half_unit + low.half_unit, tolerance)
+    size = e.gap(a - b, *published, tolerance) if published else None
     return forms.greater(a, b, margin, p, size)
 
 

@@ -68,9 +68,8 @@ def transfers(e: Evidence, p, run: str, than_run: str, published: list, toleranc
     `why` adds the linear head as coded, whose luck is not the images'.
     """
     a, b = e.gather(run, than_run)
-    high, low = (e.published(name) for name in published)
     clusters = [e.numbers(records, "kmeans_accuracy") for records in (a, b)]
-    size = forms.value(clusters[0] - clusters[1], high.value - low.value, high.half_unit + low.half_unit, tolerance)
+    size = e.gap(clusters[0] - clusters[1], *published, tolerance)
     outcome = forms.greater(*clusters, p=p, size=size)
     head = forms.greater(*(e.numbers(records, "svm_accuracy") for records in (a, b)))
     return replace(outcome, why=f"k-means: {outcome.why}. Linear head as coded: {head.why}")

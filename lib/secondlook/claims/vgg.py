@@ -26,8 +26,7 @@ def outperforms(e: Evidence, run: str, than_run: str, tolerance: float) -> Outco
     leads = [_metric(e, a, m) - _metric(e, b, m) for m in names]
     tests = [paired_test(lead) for lead in leads]
     adjusted = holm([t.p for t in tests])
-    high, low = (e.published(f"{name}_accuracy") for name in (run, than_run))
-    size = forms.value(leads[0], high.value - low.value, high.half_unit + low.half_unit, tolerance)
+    size = e.gap(leads[0], f"{run}_accuracy", f"{than_run}_accuracy", tolerance)
     if any(t.mean < 0 and p < forms.ALPHA for t, p in zip(tests, adjusted)):
         verdict = NOT_REPRODUCED
     elif max(adjusted) < forms.ALPHA:

@@ -1,37 +1,58 @@
 """All claims of all chapters at a glance."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
 from secondlook.figures.template import CLASS_COLOURS, QUIET, finish
-from secondlook.reports import VERDICTS
+from secondlook.reports import INDICATIONS, VERDICTS
 
 COLOURS = dict(zip(VERDICTS, [CLASS_COLOURS[c] for c in (2, 9, 6, 1, 4)]))
+INDICATED = dict(zip(INDICATIONS, [CLASS_COLOURS[c] for c in (2, 6, 1)]))
 
 
 def scoreboard(judgements: dict[str, list], id: str = "claims-by-verdict") -> go.Figure:
-    """How many claims of each report got which verdict; `judgements` by the report's short title.
+    """How many claims of each report got which verdict, and beside that what reduced runs indicate of those not run;
+    `judgements` by the report's short title.
 
     Raises ValueError where there are none.
     """
     counts = {name: Counter(j.verdict for j in found) for name, found in judgements.items()}
-    total = sum((c for c in counts.values()), Counter())
+    total = sum(counts.values(), Counter())
     if not total:
         raise ValueError("a scoreboard needs at least one judged claim")
+    indicated = {n: Counter(j.indication.outcome for j in found if j.indication) for n, found in judgements.items()}
     figure = go.Figure()
-    for verdict in (v for v in VERDICTS if total[v]):
-        numbers = [counts[name][verdict] for name in counts]
-        figure.add_bar(
-            y=list(counts), x=numbers, orientation="h", name=f"{verdict} ({total[verdict]})",
-            marker_color=COLOURS.get(verdict, QUIET), text=[n or "" for n in numbers], textangle=0,
-            hovertemplate="%{y}: %{x} " + verdict + "<extra></extra>",
-        )  # fmt: skip
+    _bars(figure, counts, VERDICTS, COLOURS)
+    _bars(figure, indicated, INDICATIONS, INDICATED, xaxis="x2", legend="legend2", marker_pattern_shape="/")
     figure.update_layout(barmode="stack", xaxis_title="claims", legend_traceorder="normal")
+    hints = sum(sum(indicated.values(), Counter()).values())
+    if hints:
+        figure.update_layout(
+            xaxis_domain=[0, 0.68], xaxis2={"domain": [0.76, 1], "title": "indications, no verdicts"},
+            legend2={"orientation": "v", "x": 0.76, "y": 1.02, "yanchor": "bottom"},
+        )  # fmt: skip
     top, count = total.most_common(1)[0]
     title = f"Of {total.total()} claims {total['reproduced']} are reproduced"
     if top != "reproduced":
         title += f"; the commonest verdict is {top} ({count})"
-    parts = "; ".join(f"{name}: " + ", ".join(f"{n} {v}" for v, n in c.items()) for name, c in counts.items())
-    alt = f"Stacked bars, one a report, of claims by verdict. {parts}."
+    alt = f"Stacked bars, one a report, of claims by verdict. {_told(counts)}."
+    if hints:
+        alt += f" Beside them, of the claims not run, what reduced runs indicate. {_told(indicated)}."
     return finish(figure, id, title, alt, "verdicts rest on full records of real data alone", 320 + 40 * len(counts))
+
+
+def _bars(figure: go.Figure, counts: dict[str, Counter], words: Sequence[str], colours: dict, **options) -> None:
+    total = sum(counts.values(), Counter())
+    for word in (w for w in words if total[w]):
+        numbers = [count[word] for count in counts.values()]
+        figure.add_bar(
+            y=list(counts), x=numbers, orientation="h", name=f"{word} ({total[word]})",
+            marker_color=colours.get(word, QUIET), text=[n or "" for n in numbers], textangle=0,
+            hovertemplate="%{y}: %{x} " + word + "<extra></extra>", **options,
+        )  # fmt: skip
+
+
+def _told(counts: dict[str, Counter]) -> str:
+    return "; ".join(f"{name}: " + ", ".join(f"{n} {w}" for w, n in c.items()) for name, c in counts.items() if c)

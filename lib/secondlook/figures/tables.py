@@ -89,6 +89,7 @@ def table(rows: Iterable[Mapping | Sequence], columns: Sequence[str] | Mapping[s
 def verdicts(judgements: Iterable, caption: str = "Claims and their verdicts") -> Table:
     """Every claim with its verdict and numbers, from judgements or their dicts; why, interval and records unfold.
 
+    What reduced runs indicate of claims not run has a column of its own, where there is any.
     Raises ValueError for a verdict that is none.
     """
     rows = []
@@ -98,8 +99,20 @@ def verdicts(judgements: Iterable, caption: str = "Claims and their verdicts") -
         more = [f"{word} {text}" for word, text in zip(("Interval", "Records"), more) if text]
         claim = Html(f"{html.escape(j['says'])}{_why('. '.join([(j.get('why') or '').rstrip('.'), *more]))}", j["says"])
         numbers = (_number(j["published"], SHOWN), _number(j["measured"], SHOWN))
-        rows.append((j["id"], badge(j["verdict"]), claim, *numbers, len(seeds) or ""))
-    return Table(("id", "verdict", "claim", "published", "measured", "seeds"), tuple(rows), caption)
+        rows.append((j["id"], badge(j["verdict"]), claim, *numbers, len(seeds) or "", _indicated(j.get("indication"))))
+    columns = ("id", "verdict", "claim", "published", "measured", "seeds", "indication, no verdict")
+    if not any(row[-1] for row in rows):
+        rows, columns = [row[:-1] for row in rows], columns[:-1]
+    return Table(columns, tuple(rows), caption)
+
+
+def _indicated(indication: dict | None) -> Html | str:
+    if not indication:
+        return ""
+    word, says = indication["outcome"], indication["says"]
+    shown = html.escape(says).replace(word, f"<strong>{word}</strong>", 1)
+    why = f"{indication['why']} Records {_ids(indication['records'])}"
+    return Html(f"{shown}{_why(why)}", says)
 
 
 def badge(verdict: str) -> Html:
