@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from secondlook import experiments, insight, models
+from secondlook import experiments, insight, models, weights
 from secondlook.data import standins
 from secondlook.evaluation import metrics as measure
 from secondlook.experiments import Execution, classifier
-from secondlook.experiments.outcome import weights_digest
 from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Records
 from secondlook.reports import Plan
@@ -77,7 +76,7 @@ def test_metrics_are_those_of_the_predictions_and_scores_kept(tmp_path):
 def test_evidence_holds_what_insight_saw_of_the_trained_net_and_the_test_images(tmp_path, seen):
     (record,) = produce(tmp_path, recipe())
     ((net, asked, loader, index),) = seen
-    assert weights_digest(net) == record.provenance["weights"]
+    assert weights.digest(net.state_dict()) == record.provenance["weights"]
     assert asked == record.recipe
     labels = standins.draw("cifar10").y_test[index]
     given = torch.cat([y for _, y in loader.evaluation_batches()])
@@ -136,7 +135,7 @@ def test_the_phase_before_is_the_resnet_of_the_same_seed_and_its_encoder_does_no
     )
     (single,) = produce(tmp_path, recipe(model=alone, **settings))
     resnet, unet, _ = nets
-    assert weights_digest(resnet) == single.provenance["weights"]
+    assert weights.digest(resnet.state_dict()) == single.provenance["weights"]
     for name, values in resnet.encoder.state_dict().items():
         assert torch.equal(unet.encoder.state_dict()[name], values)
     assert record.history["first_train_loss"].tolist() == single.history["train_loss"].tolist()

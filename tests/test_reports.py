@@ -315,7 +315,9 @@ def test_no_two_profiles_share_a_record_and_of_equal_recipes_the_first_listed_ke
     for p in PROFILES:
         for r in reports.read(name).recipes(profile=p):
             before = first.setdefault(r.id, r)
-            assert before.profile == r.profile, f"{before} and {r} are one recipe: the record of one would hide the other's"
+            assert before.profile == r.profile, (
+                f"{before} and {r} are one recipe: the record of one would hide the other's"
+            )
             assert KEEPS.index(before.keep) >= KEEPS.index(r.keep), f"{r} keeps more than {before}, which comes first"
 
 

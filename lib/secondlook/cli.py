@@ -20,8 +20,8 @@ from secondlook.reports import ROOT, Plan, chapters, names, read
 from secondlook.training import patient_threads, side_by_side
 
 PROFILE = (
-    "full (the report's own protocol, the default), reduced (all real images, hours on two cores), quick (fewer images, "
-    "minutes) or smoke (stand-ins, seconds)"
+    "full (the report's own protocol, the default), reduced (all real images, hours on two cores), quick (fewer "
+    "images, minutes) or smoke (stand-ins, seconds)"
 )
 DATA_DIR = "where the data sets lie (default: the project's data/)"
 RECORDS_DIR = "where records of real data lie (default: the project's records/)"

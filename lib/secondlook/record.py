@@ -61,6 +61,16 @@ class Record:
         ]
         return f"stand-in for {real}" if self.is_standin else real
 
+    def load_model(self, runs_dir: Path):
+        """The run's trained model in evaluation mode with its preprocessing, a `weights.TrainedModel`.
+
+        Its weights lie beside the record, for some small models, or where the run left them below `runs_dir`. Raises
+        RecordError where they are missing, damaged or not this run's.
+        """
+        from secondlook import weights
+
+        return weights.of_record(self, runs_dir)
+
     def shelf(self, folder: Path) -> Path:
         """The shelf's path without its ending."""
         r = self.recipe

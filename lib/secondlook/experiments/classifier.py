@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from secondlook import models
+from secondlook import models, weights
 from secondlook.data import Images, Split, draws, load, split
 from secondlook.data.loader import DeviceLoader
 from secondlook.experiments.outcome import outcome, telemetry
@@ -90,6 +90,7 @@ def _filed(tasks, records, runs, checkpoints, **more) -> list[Record]:
         told["resumed_from"] = checkpoints[0].resumed_from
         with run.mode.flags():  # which are part of it
             record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
+        task.keep_weights(run.net, task.recipe)
         save([record], folder_for(record.recipe, task.execution.records_dir, task.execution.runs_dir))
     for checkpoint in checkpoints if tasks[0].team.leads else ():
         checkpoint.remove()
@@ -207,6 +208,18 @@ class Task:
         one = batched.first(net)
         kept = self.recipe.keep == "evidence" and trajectory.fits(one)
         return trajectory.Path(one, settings.epochs) if kept else None
+
+    def keep_weights(self, net: nn.Module, *recipes: Recipe) -> None:
+        """Writes the net, with what a prediction needs, for each of `recipes`; not in `smoke`, nor on a second rank."""
+        if self.recipe.profile == "smoke" or not self.team.leads:
+            return
+        settings = self.recipe.settings
+        about = {"table": following(settings.model, self), "image_size": self.side, "mean": self.mean, "std": self.std,
+                 "class_names": self.parts.class_names, "precision": settings.precision}  # fmt: skip
+        first, *others = (weights.runs_path(self.execution.runs_dir, recipe.id) for recipe in recipes)
+        weights.save(first, net, about)
+        for path in others:
+            weights.share(first, path)
 
     def checkpoint(self, phase: str = "", name: str = "", **more) -> Checkpoint:
         """Where a phase of this task saves itself: the recipe's settings, one by one, are its identity."""

@@ -1,13 +1,12 @@
 """From a trained classifier to its record: curves, metrics of the test set, scores, kernels, speed and cost."""
 
-import hashlib
 import math
 
 import numpy as np
 import torch
 from torch import nn
 
-from secondlook import insight, models
+from secondlook import insight, models, weights
 from secondlook.data.loader import DeviceLoader
 from secondlook.evaluation import metrics as measure
 from secondlook.insight import trajectory
@@ -128,7 +127,7 @@ def telemetry(run: Training, task) -> dict:
     """
     images, seconds = len(task.parts.train) * run.epoch, sum(run.history.get("seconds", []))
     told = {**run.mode.words(), "examples": images, "host_syncs_per_step": getattr(run.executed, "syncs", None)}
-    told["weights"] = weights_digest(run.net)
+    told["weights"] = weights.digest(run.net.state_dict())
     if seconds:
         rate = images / seconds
         achieved = 6.0 * task.macs() * rate
@@ -138,15 +137,6 @@ def telemetry(run: Training, task) -> dict:
     if run.mode.is_cuda:
         told["peak_memory_bytes"] = torch.cuda.max_memory_allocated(run.mode.device)
     return told
-
-
-def weights_digest(net: nn.Module) -> str:
-    """The first 16 hexadecimal digits of the sha256 of all weights and running statistics."""
-    total = hashlib.sha256()
-    for name, values in net.state_dict().items():
-        total.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
-        total.update(values.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return total.hexdigest()[:16]
 
 
 def rounded(value):

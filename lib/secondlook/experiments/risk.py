@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from secondlook import models
+from secondlook import models, weights
 from secondlook.data import draws
 from secondlook.evaluation import bayes
 from secondlook.experiments import vae
 from secondlook.experiments.classifier import build
 from secondlook.experiments.gaussians import FloatLoader, Sample, deviation, digest, sample
-from secondlook.experiments.outcome import rounded, weights_digest
+from secondlook.experiments.outcome import rounded
 from secondlook.experiments.provenance import provenance
 from secondlook.experiments.reading import Latents, starts
 from secondlook.insight import heads as readers
@@ -223,6 +223,10 @@ class Experiment:
         return lambda share: self.execution.progress(f"{self.recipe}, on {phase}", share)
 
     def _provenance(self, best: Fitted) -> dict:
-        more = {"device": self.team.device, "precision": self.settings.precision, "weights": weights_digest(best.net)}
+        more = {
+            "device": self.team.device,
+            "precision": self.settings.precision,
+            "weights": weights.digest(best.net.state_dict()),
+        }
         more["resumed_from"] = next((c.resumed_from for c in self.checkpoints if c.resumed_from), None)
         return provenance(self.digest, self.started, time.perf_counter() - self.clock, **more)

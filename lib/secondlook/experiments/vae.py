@@ -66,6 +66,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     more = {"resumed_from": checkpoint.resumed_from}
     if len(group) > 1:
         more["group"] = {"id": _short("".join(r.id for r in group)), "members": len(group)}
+    task.keep_weights(net, *group)
     records, readings = [], {}
     for recipe, task in zip(group, tasks):
         words = {"data": asdict(recipe.data), **{k: getattr(recipe.settings, k) for k in READ if k != "svm_head"}}
