@@ -63,6 +63,6 @@ def test_its_smoke_runs_train(root):
 
 def test_its_commands_are_commands():
     commands = [line.split()[1:] for line in blocks("sh").splitlines() if line.startswith("secondlook ")]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for words in commands:
         _parser().parse_args(words)

@@ -1,10 +1,12 @@
 """What the `further` runs set out to reach, and how far the records have come."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from secondlook.claims.evidence import PROFILE, counts
+from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Record, Records
 from secondlook.reports import Aim, Plan, Report
 
@@ -13,7 +15,7 @@ REACHED, NOT_REACHED, OPEN = "reached", "not reached", "open"
 
 @dataclass(frozen=True)
 class Attempt:
-    """An aim with its full records, or, where there are none, the quick ones on real data; `missing` are full plans.
+    """An aim with its best records on real data: full, else reduced, else quick; `missing` are full plans.
 
     It is `open` until every seed planned has its record, then `reached` where their mean is at least the aim.
     """
@@ -24,8 +26,8 @@ class Attempt:
     missing: list[Plan]
 
     @property
-    def is_full(self) -> bool:
-        return bool(self.records) and self.records[0].recipe.profile == PROFILE
+    def profile(self) -> str:
+        return self.records[0].recipe.profile if self.records else ""
 
     @property
     def values(self) -> np.ndarray:
@@ -50,5 +52,13 @@ def _attempt(report: Report, aim: Aim, found: dict[str, Record]) -> Attempt:
     plans = report.plans(aim.run, aim.variant, PROFILE)
     full = [found[p.recipe.id] for p in plans if p.recipe.id in found and counts(found[p.recipe.id])]
     missing = [p for p in plans if p.recipe.id not in {r.id for r in full}]
-    small = [found[r.id] for r in report.recipes(aim.run, aim.variant, "quick") if r.id in found]
-    return Attempt(report.short, aim, full or [r for r in small if not r.is_standin], missing)
+    best = full or _of(report, aim, "reduced", found) or _of(report, aim, "quick", found)
+    return Attempt(report.short, aim, best, missing)
+
+
+def _of(report: Report, aim: Aim, profile: str, found: dict[str, Record]) -> list[Record]:
+    """The records on real data of an aim's run in a smaller profile, which may leave the run out."""
+    recipes: list[Recipe] = []
+    with suppress(RecipeError):
+        recipes = report.recipes(aim.run, aim.variant, profile)
+    return [found[r.id] for r in recipes if r.id in found and not found[r.id].is_standin]

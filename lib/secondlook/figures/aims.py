@@ -18,7 +18,7 @@ AIM = CLASS_COLOURS[2]
 
 
 def aims(attempts: Sequence, id: str = "aims") -> go.Figure:
-    """A row for each aim: what was published, the aim, and what the records reach, hollow where they are quick.
+    """A row for each aim: what was published, the aim, and what the records reach, hollow where they are not full.
 
     Raises ValueError where there is none.
     """
@@ -38,12 +38,12 @@ def aims(attempts: Sequence, id: str = "aims") -> go.Figure:
         mode="markers", name="aim", hovertemplate="aim %{text}<extra></extra>",
         marker={"size": 20, "color": AIM, "symbol": "line-ns", "line": {"width": 3, "color": AIM}},
     )  # fmt: skip
-    for full, name, symbol in ((True, "reached, full records", "circle"), (False, "quick records", "circle-open")):
-        own = [(i, mean_interval(a.values), a) for i, a in enumerate(attempts) if a.records and a.is_full == full]
+    for profile, symbol in (("full", "circle"), ("reduced", "circle-dot"), ("quick", "circle-open")):
+        own = [(i, mean_interval(a.values), a) for i, a in enumerate(attempts) if a.profile == profile]
         own = [(i, found, a) for i, found, a in own if np.isfinite(found[0])]
         if own:
             figure.add_scatter(
-                x=[m for _, (m, _), _ in own], y=[i for i, _, _ in own], mode="markers", name=name,
+                x=[m for _, (m, _), _ in own], y=[i for i, _, _ in own], mode="markers", name=f"{profile} records",
                 error_x={"array": [h for _, (_, h), _ in own]}, text=[reached_words(a) for _, _, a in own],
                 marker={"size": 11, "color": MEASURED, "symbol": symbol}, hovertemplate="%{text}<extra></extra>",
             )  # fmt: skip
@@ -71,14 +71,14 @@ def aims_table(attempts: Sequence) -> Table:
 
 
 def reached_words(attempt) -> str:
-    """What the records reach, with their seeds, and the word quick where they are; "no record" where there is none."""
+    """What the records reach, with their seeds and, unless full, their profile; "no record" where there is none."""
     if not attempt.records:
         return "no record"
     mean, half = mean_interval(attempt.values)
     if not np.isfinite(mean):
         return "no finite number"
     seeds = counted(len(attempt.records), "seed")
-    return f"{percent(mean)}{spread(half)}, {seeds}{'' if attempt.is_full else ', quick'}"
+    return f"{percent(mean)}{spread(half)}, {seeds}{'' if attempt.profile == 'full' else f', {attempt.profile}'}"
 
 
 def data_of(attempts: Sequence) -> str:
