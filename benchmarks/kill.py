@@ -24,7 +24,6 @@ from secondlook.experiments import Execution, classifier, vae
 from secondlook.recipe import Recipe
 from secondlook.record import Records
 from secondlook.training.checkpoint import read
-from secondlook.training.distributed import ALONE
 
 CIFAR = {"name": "cifar10", "source": "standin", "train_limit": 160, "test_limit": 40, "validation": 0.2}
 MNIST = {**CIFAR, "name": "mnist", "classes": [0, 1], "image_size": 32, "train_limit": 60}
@@ -146,7 +145,7 @@ def main() -> int:
     chance, bad, all_kills = random.Random(arguments.seed), 0, 0
     for i, net in enumerate(arguments.nets):
         own = vae.as_classifier(recipe(net)) if net in KINDS else recipe(net)
-        classifier.Task(own, Execution(device="cpu"), ALONE).macs()  # loads images and code, once for all
+        classifier.Task(own, Execution(device="cpu")).macs()  # loads images and code, once for all
         start = time.monotonic()
         straight = trial(net, 0, chance, 0.0)["digest"]
         longest = (time.monotonic() - start) / 3

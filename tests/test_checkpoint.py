@@ -15,7 +15,6 @@ from secondlook.data.loader import DeviceLoader
 from secondlook.recipe import Classifier
 from secondlook.training import checkpoint as checkpoints
 from secondlook.training.checkpoint import Checkpoint, CheckpointError, Stopped, read
-from secondlook.training.distributed import ALONE
 from secondlook.training.loop import Training
 from secondlook.training.modes import Mode
 
@@ -28,7 +27,7 @@ def lenet_state(seed=0):
     torch.manual_seed(seed)
     net = models.build("lenet", num_classes=100)
     settings = Classifier(optimizer={"name": "sgd", "learning_rate": 0.1, "momentum": 0.9})
-    run = Training(net, settings, DeviceLoader(images.x_train, images.y_train, batch_size=4, seed=0), Mode(), ALONE)
+    run = Training(net, settings, DeviceLoader(images.x_train, images.y_train, batch_size=4, seed=0), Mode())
     for p in run.parameters:
         p.grad = torch.ones_like(p)
     run.optimizer.step()

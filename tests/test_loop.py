@@ -240,7 +240,6 @@ def test_the_chosen_mode_never_changes_the_precision():
             assert choose(nn.Linear(2, 2), Classifier(precision=precision), device).precision == precision
     assert choose(nn.Linear(2, 2), Classifier(), "cuda").graph
     assert not choose(nn.Linear(2, 2), Classifier(schedule={"name": "one_cycle"}), "cuda").graph
-    assert not choose(nn.Linear(2, 2), Classifier(), "cuda", world=2).graph
 
 
 @pytest.mark.parametrize(

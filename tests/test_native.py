@@ -20,7 +20,6 @@ from secondlook.data import standins
 from secondlook.data.loader import DeviceLoader
 from secondlook.recipe import Classifier
 from secondlook.training import native
-from secondlook.training.distributed import ALONE
 from secondlook.training.loop import Training, train
 from secondlook.training.modes import Mode, choose
 
@@ -64,8 +63,8 @@ def gradients(net, x, y):
     """What a step with rate 1 takes off the weights, and what it counts."""
     net = copy.deepcopy(net)
     before = [p.detach().clone() for p in net.parameters()]
-    run = Training(net, settings(optimizer={"name": "sgd", "learning_rate": 1.0}), OneBatch(x, y), NATIVE, ALONE)
-    native.step(run)(torch.arange(len(y)), 1.0)
+    run = Training(net, settings(optimizer={"name": "sgd", "learning_rate": 1.0}), OneBatch(x, y), NATIVE)
+    native.step(run)(torch.arange(len(y)))
     return [b - p.detach() for b, p in zip(before, net.parameters())], run
 
 
@@ -140,14 +139,14 @@ def test_what_it_remembers_is_what_torch_remembers(images, name):
     half = train(lenet(), loader(images), settings(optimizer=table, epochs=2), 0, mode=NATIVE)
     finished = []
     for mode in (NATIVE, PLAIN):  # goes on, either way
-        run = Training(lenet(), settings(optimizer=table, epochs=4), loader(images), mode, ALONE)
+        run = Training(lenet(), settings(optimizer=table, epochs=4), loader(images), mode)
         run.restore(copy.deepcopy(half.state()))
         step = native.step(run) if mode.native else None
         run.loader.begin(2)
         for k in range(run.loader.steps_per_epoch):
             x, y = run.loader.take(run.loader.rows(k))
             if step:
-                step(run.loader.rows(k), 1.0)
+                step(run.loader.rows(k))
             else:
                 run.optimizer.zero_grad()
                 run.criterion(run.net(x), y).backward()
@@ -184,7 +183,6 @@ def test_it_is_chosen_for_the_net_and_the_settings_it_computes_and_no_others():
     for key, value in others.items():
         assert not choose(lenet(100), replace(settings(), **{key: value}), "cpu").native, key
     assert not choose(lenet(100), settings(optimizer={**SGD, "momentum": 0.9, "dampening": 0.5}), "cpu").native
-    assert not choose(lenet(100), settings(), "cpu", world=2).native
     assert not choose(models.build("lenet", width=0.5), settings(), "cpu").native
     assert not choose(models.build("lenet", in_channels=1), settings(), "cpu").native
     assert not choose(lenet(2000), settings(), "cpu").native

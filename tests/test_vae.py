@@ -14,7 +14,6 @@ from secondlook.recipe import VAE, Recipe, RecipeError
 from secondlook.record import Records
 from secondlook.training import checkpoint as checkpoints
 from secondlook.training.checkpoint import Stopped
-from secondlook.training.distributed import Team
 
 MNIST = {"name": "mnist", "source": "standin", "classes": [0, 1], "train_limit": 48, "test_limit": 30,
          "image_size": 16, "normalise": "half"}  # fmt: skip
@@ -66,7 +65,7 @@ def test_the_loss_is_squared_error_plus_beta_times_divergence_summed_over_the_ba
 
 
 def task_of(own: Recipe, folder) -> Task:
-    return Task(vae.as_classifier(own), Execution(folder, folder, folder, "cpu"), Team())
+    return Task(vae.as_classifier(own), Execution(folder, folder, folder, "cpu"))
 
 
 def fitted(own: Recipe, folder, **more):

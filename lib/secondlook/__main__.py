@@ -1,4 +1,4 @@
-"""`python -m secondlook`, also under `torchrun`."""
+"""`python -m secondlook`."""
 
 import sys
 

@@ -24,7 +24,6 @@ from secondlook.recipe import Recipe
 from secondlook.reports import read
 from secondlook.training import batched
 from secondlook.training.ceilings import matrix_rate, synchronize, times
-from secondlook.training.distributed import Team
 from secondlook.training.loop import Training
 from secondlook.training.modes import Mode
 from secondlook.training.parallel import in_processes
@@ -228,7 +227,7 @@ class Sides:
 
     def _task(self, recipe: Recipe) -> Task:
         own = vae.as_classifier(recipe) if recipe.kind == "vae" else recipe
-        return Task(own, self.execution, Team(device=self.device))
+        return Task(own, self.execution)
 
     def _build(self) -> list[nn.Module]:
         return [build(task.recipe.settings, task) for task in (self._task(r) for r in self.recipes)]

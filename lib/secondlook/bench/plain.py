@@ -23,7 +23,7 @@ def loop(net: nn.Module, task: Task, settings: Classifier | VAE, steps: int, aft
 
     Returns the mean loss of an image; ends early where `after_step` raises Enough.
     """
-    device, cuda = task.team.device, task.team.device.startswith("cuda")
+    device, cuda = task.device, task.device.startswith("cuda")
     order = draws.permutation(task.recipe.seed, 0, len(task.parts.train))[: steps * settings.batch_size].tolist()
     loader = DataLoader(Files(task), settings.batch_size, sampler=order, num_workers=WORKERS, pin_memory=cuda)
     optimizer, running = optimizers.build(settings.optimizer, net.parameters()), 0.0

@@ -1,8 +1,8 @@
 """Batches from a data set that lies on the device as uint8, each a pure function of (seed, epoch, step).
 
-Order, augmentation and noise come from `draws`, keyed by the image's canonical index: whatever the batch size and
-the number of processes, image i of epoch e is drawn the same. Parameters are drawn once an epoch for all images, so
-that a step only gathers rows and transforms pixels; nothing in a step waits for the device.
+Order, augmentation and noise come from `draws`, keyed by the image's canonical index: whatever the batch size, image i
+of epoch e is drawn the same. Parameters are drawn once an epoch for all images, so that a step only gathers rows and
+transforms pixels; nothing in a step waits for the device.
 """
 
 from collections.abc import Iterator
@@ -27,9 +27,7 @@ class DeviceLoader:
     `noise` is what a recipe's `data.noise` says, and is part of evaluation too: drawn anew in each epoch, and
     once for evaluation. `index` is the canonical index of each row (None: the row); copies of an image draw apart.
 
-    With world > 1, `batch_size` is that of all ranks together and each takes every world-th image of a batch: a last
-    batch may give ranks unequal parts, or none; `global_count` tells the whole. Raises ValueError for values that
-    cannot be, RecipeError for an unknown key of `augment`.
+    Raises ValueError for values that cannot be, RecipeError for an unknown key of `augment`.
     """
 
     def __init__(
@@ -49,20 +47,18 @@ class DeviceLoader:
         dtype: torch.dtype = torch.float32,
         channels_last: bool = False,
         index=None,
-        rank: int = 0,
-        world: int = 1,
         drop_last: bool = False,
     ):
         own = A.augmentation(augment or {})
         images = _channels_first(torch.as_tensor(x))
         if len(images) != len(y) or len(images) == 0:
             raise ValueError(f"{len(images)} images and {len(y)} labels; expected as many of one as of the other")
-        if not 0 <= rank < world or batch_size < world:
-            raise ValueError(f"batch_size {batch_size}, rank {rank}, world {world}: expected rank < world ≤ batch_size")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; expected at least one image")
         if drop_last and len(images) < batch_size:
             raise ValueError(f"drop_last leaves no batch: {len(images)} images, batch_size {batch_size}")
         self.seed, self.device, self.batch_size, self.drop_last = seed, torch.device(device), batch_size, drop_last
-        self.rank, self.world, self.dtype = rank, world, dtype
+        self.dtype = dtype
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.x = images.to(self.device).contiguous()
         self.y = torch.as_tensor(y).to(self.device, torch.int64)
@@ -87,12 +83,12 @@ class DeviceLoader:
     def steps_per_epoch(self) -> int:
         return len(self) // self.batch_size if self.drop_last else -(-len(self) // self.batch_size)
 
-    def global_count(self, step: int) -> int:
-        """How many images all ranks together have in a step."""
+    def count(self, step: int) -> int:
+        """How many images a step has."""
         return min(self.batch_size, len(self) - step * self.batch_size)
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """This rank's images and labels of a step, counted from 0 in its epoch."""
+        """Images and labels of a step, counted from 0 in its epoch."""
         self.begin(epoch)
         return self.take(self.rows(step))
 
@@ -114,11 +110,11 @@ class DeviceLoader:
         self._epoch = epoch
 
     def rows(self, step: int) -> Tensor:
-        """This rank's rows of the data set in a step of the current epoch, int64."""
+        """Rows of the data set in a step of the current epoch, int64."""
         if not 0 <= step < self.steps_per_epoch:
             raise ValueError(f"step {step} is not in an epoch of {self.steps_per_epoch} steps")
         start = step * self.batch_size
-        return self._order[start : start + self.batch_size][self.rank :: self.world]
+        return self._order[start : start + self.batch_size]
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The images of `rows` (B,) as they are trained on in the current epoch, and their labels.
@@ -140,7 +136,7 @@ class DeviceLoader:
         return T.normalise(A.unit(ramp[None]), self.mean, self.std)[0, :, 0].to(self.dtype).contiguous()
 
     def evaluation_batches(self, batch_size: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in the order they came, not augmented, with the same noise each time; not divided by rank."""
+        """All images in the order they came, not augmented, with the same noise each time."""
         self._fixed = self._fixed or {stage: self._draw(stage, EVALUATION) for stage in ("before", "after")}
         for rows in torch.arange(len(self), device=self.device).split(batch_size or self.batch_size):
             yield self._images(rows, self._fixed), self.y[rows]

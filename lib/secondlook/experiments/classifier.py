@@ -22,7 +22,6 @@ from secondlook.recipe import Classifier, Data, Recipe, RecipeError, checked
 from secondlook.record import Record, folder_for, save
 from secondlook.training import batched
 from secondlook.training.checkpoint import Checkpoint, Stopped
-from secondlook.training.distributed import Team, team
 from secondlook.training.loop import Training, check, train
 from secondlook.training.modes import Mode, choose
 from secondlook.training.tracking import Tracker
@@ -40,18 +39,18 @@ def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
 
 
 def produce(group: list[Recipe], execution) -> list[Record]:
-    """A record for each recipe of a group, filed as soon as it is whole; none on a rank that does not lead.
+    """A record for each recipe of a group, filed as soon as it is whole.
 
     Small nets of several seeds train side by side on a CUDA device. Raises RecipeError for a recipe that cannot be,
     Stopped when asked to stop.
     """
-    together, made = team(execution.resolved_device()), []
-    if len(group) > 1 and Task(group[0], execution, together).grouped():
-        return _side_by_side([Task(r, execution, together) for r in group])
+    made = []
+    if len(group) > 1 and Task(group[0], execution).grouped():
+        return _side_by_side([Task(r, execution) for r in group])
     for recipe in group:
         if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
             raise Stopped(execution.runs_dir, None)
-        made += _produce(Task(recipe, execution, together))
+        made += _produce(Task(recipe, execution))
     return made
 
 
@@ -68,7 +67,7 @@ def _produce(task: "Task") -> list[Record]:
         before = task.train(build(own, task), own, checkpoints[1], f"{task.recipe}, the phase before")
         net.take_encoder(before.net)
     run = task.train(net, settings, checkpoints[0], str(task.recipe))
-    return _filed([task], [outcome(task, run, before)] if task.team.leads else [], [run], checkpoints)
+    return _filed([task], [outcome(task, run, before)], [run], checkpoints)
 
 
 def _side_by_side(tasks: list["Task"]) -> list[Record]:
@@ -86,13 +85,13 @@ def _side_by_side(tasks: list["Task"]) -> list[Record]:
 def _filed(tasks, records, runs, checkpoints, **more) -> list[Record]:
     """The records, with their provenance, on their shelves; then the checkpoints are needed no more."""
     for task, record, run in zip(tasks, records, runs):
-        told = {**telemetry(run, task), "device": task.team.device, "world": task.team.world, **more}
+        told = {**telemetry(run, task), "device": task.device, **more}
         told["resumed_from"] = checkpoints[0].resumed_from
         with run.mode.flags():  # which are part of it
             record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
         task.keep_weights(run.net, task.recipe)
         save([record], folder_for(record.recipe, task.execution.records_dir, task.execution.runs_dir))
-    for checkpoint in checkpoints if tasks[0].team.leads else ():
+    for checkpoint in checkpoints:
         checkpoint.remove()
     return records
 
@@ -129,8 +128,8 @@ def multiply_adds(model: str, channels: int, side: int) -> int:
 class Task:
     """A recipe's images on a device, and how a net is trained on them."""
 
-    def __init__(self, recipe: Recipe, execution, together: Team):
-        self.recipe, self.execution, self.team = recipe, execution, together
+    def __init__(self, recipe: Recipe, execution):
+        self.recipe, self.execution, self.device = recipe, execution, execution.resolved_device()
         self.started, self.clock = datetime.now(UTC), time.perf_counter()
         check(recipe.settings, recipe.data.validation > 0)
         self.images: Images = load_images(recipe.data.name, recipe.data.source, str(execution.data_dir))
@@ -153,11 +152,10 @@ class Task:
             device=mode.device, augment=settings.augment if learning else {}, image_size=data.image_size,
             mean=self.mean, std=self.std, noise=data.noise if data.noise_on in ("both", where) else "none",
             noise_std=data.noise_std, dtype=mode.dtype, channels_last=mode.channels_last, index=index,
-            rank=self.team.rank if learning else 0, world=self.team.world if learning else 1,
         )  # fmt: skip
 
     def mode(self, net: nn.Module, settings: Classifier | None = None) -> Mode:
-        return choose(net, settings or self.recipe.settings, self.team.device, self.team.world)
+        return choose(net, settings or self.recipe.settings, self.device)
 
     def grouped(self) -> bool:
         """Whether several seeds are faster side by side: where a step is so short that it is a graph."""
@@ -189,15 +187,14 @@ class Task:
         tracker, path = Tracker(self.execution.runs_dir / "logs", checkpoint.path.stem), self._path(net, settings)
 
         def track(epoch: int, row: dict) -> None:
-            if self.team.leads:
-                tracker(epoch, row)
+            tracker(epoch, row)
             if path is not None:
                 path.add(batched.first(net), epoch)
 
         with mode.flags():
             run = train(
                 net, loader("train"), settings, self.recipe.seed, validation=validation, test=test, mode=mode,
-                team=self.team, checkpoint=checkpoint, progress=lambda share: self.execution.progress(label, share),
+                checkpoint=checkpoint, progress=lambda share: self.execution.progress(label, share),
                 track=track,
             )  # fmt: skip
         run.path = path if path is not None and path.whole(run.epoch) else None  # no checkpoint has room for it
@@ -210,8 +207,8 @@ class Task:
         return trajectory.Path(one, settings.epochs) if kept else None
 
     def keep_weights(self, net: nn.Module, *recipes: Recipe) -> None:
-        """Writes the net, with what a prediction needs, for each of `recipes`; not in `smoke`, nor on a second rank."""
-        if self.recipe.profile == "smoke" or not self.team.leads:
+        """Writes the net, with what a prediction needs, for each of `recipes`; not in `smoke`."""
+        if self.recipe.profile == "smoke":
             return
         settings = self.recipe.settings
         about = {"table": following(settings.model, self), "image_size": self.side, "mean": self.mean, "std": self.std,
@@ -227,8 +224,7 @@ class Task:
         for part, value in self.recipe.identity().items():
             inner = value if isinstance(value, dict) else {"": value}
             identity |= {f"{part}.{key}".strip("."): setting for key, setting in inner.items()}
-        circumstances = {"threads": torch.get_num_threads(), "versions": versions(), "device": self.team.device,
-                         "world": self.team.world}  # fmt: skip
+        circumstances = {"threads": torch.get_num_threads(), "versions": versions(), "device": self.device}  # fmt: skip
         path = Path(self.execution.runs_dir, "checkpoints", f"classifier-{name or self.recipe.id}{phase}.ckpt")
         return Checkpoint(path, identity, circumstances, every=SAVE_EVERY, deadline=self.execution.deadline)
 

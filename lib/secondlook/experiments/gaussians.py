@@ -54,7 +54,7 @@ class FloatLoader:
     def steps_per_epoch(self) -> int:
         return -(-len(self) // self.batch_size)
 
-    def global_count(self, step: int) -> int:
+    def count(self, step: int) -> int:
         return min(self.batch_size, len(self) - step * self.batch_size)
 
     def begin(self, epoch: int) -> None:

@@ -26,7 +26,6 @@ from secondlook.experiments.reading import Latents, starts
 from secondlook.insight import heads as readers
 from secondlook.recipe import VAE, Classifier, Recipe, RecipeError, Risk, checked
 from secondlook.record import Record, folder_for, save
-from secondlook.training.distributed import Team, team
 from secondlook.training.loop import train
 from secondlook.training.modes import Mode, choose
 
@@ -38,14 +37,12 @@ def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
 
 
 def produce(group: list[Recipe], execution) -> list[Record]:
-    """One record; under torchrun the first rank makes it alone.
+    """One record.
 
     Raises RecipeError for a recipe that cannot be, Stopped when asked to stop.
     """
-    (recipe,), together = group, team(execution.resolved_device())
-    if not together.leads:
-        return []
-    experiment = Experiment(recipe, execution, together.device)
+    (recipe,) = group
+    experiment = Experiment(recipe, execution)
     record = experiment.record()
     save([record], folder_for(recipe, execution.records_dir, execution.runs_dir))
     for checkpoint in experiment.checkpoints:
@@ -68,10 +65,10 @@ class Experiment:
 
     classes, channels = 2, 1
 
-    def __init__(self, recipe: Recipe, execution, device: str):
+    def __init__(self, recipe: Recipe, execution):
         if recipe.data.name != "gaussians":
             raise RecipeError(f"{recipe}: kind 'risk' draws its own images; set data.name to 'gaussians'")
-        self.recipe, self.execution, self.team = recipe, execution, Team(device=device)
+        self.recipe, self.execution, self.device = recipe, execution, execution.resolved_device()
         self.settings: Risk = recipe.settings
         self.side = recipe.data.image_size or SIDE
         self.started, self.clock = datetime.now(UTC), time.perf_counter()
@@ -161,7 +158,7 @@ class Experiment:
         return Fitted(net, predict, seconds + sum(run.history["seconds"]), run.diverged.get(0, []))
 
     def _train(self, net: nn.Module, words: Classifier, name: str, phase: str):
-        mode = choose(net, words, self.team.device)
+        mode = choose(net, words, self.device)
         with mode.flags():
             return train(net, self.loader(self.samples[name], mode, name), words, self.recipe.seed, mode=mode,
                          checkpoint=self._checkpoint(name + phase), progress=self._progress(name + phase))  # fmt: skip
@@ -170,7 +167,7 @@ class Experiment:
         """A VAE of the images, without labels, then the recipe's head on draws from its latent, as the report does."""
         words, seed = self.words, self.recipe.seed
         net = build(vae.as_classifier(replace(self.recipe, kind="vae", settings=words)).settings, self)
-        mode = choose(net, self._classifier(), self.team.device)
+        mode = choose(net, self._classifier(), self.device)
         with mode.flags():
             loader = self.loader(self.samples[name], mode, name)
             run = vae.fit(net, loader, words, seed, mode=mode, checkpoint=self._checkpoint(name),
@@ -224,7 +221,7 @@ class Experiment:
 
     def _provenance(self, best: Fitted) -> dict:
         more = {
-            "device": self.team.device,
+            "device": self.device,
             "precision": self.settings.precision,
             "weights": weights.digest(best.net.state_dict()),
         }

@@ -25,7 +25,6 @@ from secondlook.record import Record, folder_for, save
 from secondlook.training import loop
 from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.denormals import flushed
-from secondlook.training.distributed import ALONE, Team, team
 from secondlook.training.memory import kept
 from secondlook.training.modes import Mode, choose
 from secondlook.training.tracking import Tracker
@@ -42,20 +41,17 @@ def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
 
 
 def produce(group: list[Recipe], execution) -> list[Record]:
-    """A record for each recipe of a group, filed as soon as it is whole; under torchrun the first rank does it alone.
+    """A record for each recipe of a group, filed as soon as it is whole.
 
     Raises RecipeError for a recipe that cannot be, Stopped when asked to stop.
     """
-    joined = team(execution.resolved_device())
-    if not joined.leads:
-        return []
-    tasks = [Task(as_classifier(r), execution, Team(device=joined.device)) for r in group]
+    tasks = [Task(as_classifier(r), execution) for r in group]
     _check(group, tasks[0].classes)
     task, recipe, trained_on = tasks[0], group[0], _training(group[0])
     name = "vae-" + _short(json.dumps(trained_on, sort_keys=True))
     checkpoint = checkpoint_for(name, trained_on, task.images.digest, execution)
     net = build(task.recipe.settings, task)
-    mode = choose(net, task.recipe.settings, joined.device)
+    mode = choose(net, task.recipe.settings, task.device)
     with mode.flags():
         run = fit(
             net, task.loader("train", mode, task.recipe.settings), recipe.settings, recipe.seed, mode=mode,
@@ -76,7 +72,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
             readings[key] = Reading(recipe, task, run, own, clean_loader(task, mode, "test"))
         record = _record(recipe, task, run, readings[key])
         with mode.flags():
-            told = {**telemetry(run, task), "device": task.team.device, **more}
+            told = {**telemetry(run, task), "device": task.device, **more}
             record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
         save([record], folder_for(recipe, execution.records_dir, execution.runs_dir))
         records.append(record)
@@ -161,10 +157,10 @@ def fit(net, loader, settings: VAE, seed: int, *, mode=None, clean=None, checkpo
     loop.check(words, validated=False)
     if net.head is not None:
         net.head.requires_grad_(False)  # no part of this loss reads it
-    run = Fit(net, words, loader, mode or Mode(), ALONE)
+    run = Fit(net, words, loader, mode or Mode())
     run.restore(checkpoint.load() if checkpoint else None)
 
-    def step(rows: Tensor, share: float) -> None:
+    def step(rows: Tensor) -> None:
         x = loader.take(rows)[0]
         run.optimizer.zero_grad()
         with run.mode.autocast():
@@ -186,7 +182,7 @@ def fit(net, loader, settings: VAE, seed: int, *, mode=None, clean=None, checkpo
         run.start_clock()
         while run.step < loader.steps_per_epoch:
             run.mode.seed(draws.generator_seed(seed, run.epoch, run.step))
-            step(*run.part())
+            step(loader.rows(run.step))
             run.after_step()
             progress((run.epoch + run.step / loader.steps_per_epoch) / settings.epochs)
             if checkpoint:
@@ -204,8 +200,8 @@ def fit(net, loader, settings: VAE, seed: int, *, mode=None, clean=None, checkpo
 class Fit(loop.Training):
     """A VAE on its way: the engine's bookkeeping, with the two parts of the loss in place of loss and accuracy."""
 
-    def __init__(self, net: nn.Module, settings: Classifier, loader, mode: Mode, alone: Team):
-        super().__init__(net, settings, loader, mode, alone)
+    def __init__(self, net: nn.Module, settings: Classifier, loader, mode: Mode):
+        super().__init__(net, settings, loader, mode)
         self.sums = torch.zeros(5, dtype=torch.float64, device=mode.device)  # loss, rebuilding, KL, and the two norms
 
     @torch.no_grad()
@@ -216,7 +212,7 @@ class Fit(loop.Training):
     def read(self) -> dict:
         """The epoch's row of the history: losses an image, gradient norms a step."""
         loss, rebuilding, kl, norm, tensor_norms = self.sums.tolist()
-        images = sum(map(self.loader.global_count, range(self.step)))
+        images = sum(map(self.loader.count, range(self.step)))
         row = {"train_loss": loss / images, "train_reconstruction": rebuilding / images, "train_kl": kl / images}
         row |= {"gradient_norm": norm / self.step, "gradient_norm_sum": tensor_norms / self.step}
         return {**row, "learning_rate": self.rates[0][1], "seconds": self._elapsed()}

@@ -63,7 +63,7 @@ class Loaders:
         if len({len(loader) for loader in loaders}) > 1:
             raise ValueError("members of a group must have as many images each")
         self.batch_size, self.steps_per_epoch = first.batch_size, first.steps_per_epoch
-        self.global_count = first.global_count
+        self.count = first.count
 
     def __len__(self) -> int:
         return len(self.loaders[0])

@@ -10,7 +10,6 @@ from secondlook.data import draws
 from secondlook.recipe import Classifier, RecipeError
 from secondlook.training import losses, native, optimizers, schedules
 from secondlook.training.denormals import flushed
-from secondlook.training.distributed import ALONE, Team
 from secondlook.training.memory import kept
 from secondlook.training.modes import Mode
 
@@ -32,7 +31,7 @@ def check(settings: Classifier, validated: bool) -> None:
 
 @flushed()
 @kept()
-def train(net, loader, settings, seed, *, validation=None, test=None, mode=None, team=ALONE, checkpoint=None,
+def train(net, loader, settings, seed, *, validation=None, test=None, mode=None, checkpoint=None,
           progress=lambda share: None, track=lambda epoch, row: None) -> "Training":  # fmt: skip
     """Trains `net`, in place, for `settings.epochs` epochs; returns what became of it.
 
@@ -43,22 +42,22 @@ def train(net, loader, settings, seed, *, validation=None, test=None, mode=None,
     asked to stop.
     """
     check(settings, validation is not None)
-    run = Training(net, settings, loader, mode or Mode(), team)
+    run = Training(net, settings, loader, mode or Mode())
     if checkpoint:
-        run.restore(team.load(checkpoint))
+        run.restore(checkpoint.load())
 
-    def step(rows: Tensor, share: float) -> None:
+    def step(rows: Tensor) -> None:
         x, y = loader.take(rows)
         run.optimizer.zero_grad()
         with run.mode.autocast():
             logits = run.forward(x)
-        loss, penalty = run.criterion(logits, y), run.penalty()
-        (loss * share + penalty).sum().backward()
+        loss = run.criterion(logits, y) + run.penalty()
+        loss.sum().backward()
         norms = run.gradient_norms()
         if settings.clip_norm:
             run.clip(norms[0], settings.clip_norm)
         run.optimizer.step()
-        run.count(loss + penalty, (logits.argmax(-1) == y).sum(-1), norms, rows.shape[-1] if share else 0)
+        run.count(loss, (logits.argmax(-1) == y).sum(-1), norms, rows.shape[-1])
 
     if run.mode.native:
         step = native.step(run)
@@ -69,11 +68,11 @@ def train(net, loader, settings, seed, *, validation=None, test=None, mode=None,
         run.start_clock()
         while run.step < loader.steps_per_epoch:
             run.mode.seed(draws.generator_seed(seed, run.epoch, run.step))
-            step(*run.part())
+            step(loader.rows(run.step))
             run.after_step()
             progress((run.epoch + run.step / loader.steps_per_epoch) / settings.epochs)
             if checkpoint:
-                team.offer(checkpoint, run.state)
+                checkpoint.offer(run.state)
         row = run.read()
         for name, images in (("validation", validation), ("test", test)):
             if images is not None:
@@ -82,7 +81,7 @@ def train(net, loader, settings, seed, *, validation=None, test=None, mode=None,
         track(run.epoch, row)
     run.finish()
     if checkpoint:
-        team.save(checkpoint, run.state())
+        checkpoint.save(run.state())
     return run
 
 
@@ -97,8 +96,8 @@ class Training:
     REMEMBERED = ("epoch", "step", "steps", "status", "stopped_early", "history", "rates", "best", "best_epoch",
                   "best_loss", "diverged")  # fmt: skip
 
-    def __init__(self, net: nn.Module, settings: Classifier, loader, mode: Mode, team: Team):
-        self.net, self.settings, self.loader, self.mode, self.team = mode.place(net), settings, loader, mode, team
+    def __init__(self, net: nn.Module, settings: Classifier, loader, mode: Mode):
+        self.net, self.settings, self.loader, self.mode = mode.place(net), settings, loader, mode
         self.parameters = [p for p in net.parameters() if p.requires_grad]
         self.members = tuple(getattr(net, "members", ()))
         self.optimizer = optimizers.build(settings.optimizer, self.parameters, fused=mode.fused, capturable=mode.graph)
@@ -108,7 +107,7 @@ class Training:
         self.criterion, self.penalty = losses.criterion(settings), losses.penalty(settings, net)
         if self.members:
             self.criterion = torch.func.vmap(self.criterion)
-        self.forward = team.join(torch.compile(net) if mode.compile else net)
+        self.forward = torch.compile(net) if mode.compile else net
         self.sums = torch.zeros(*self.members, 4, dtype=torch.float64, device=mode.device)
         self.finite = torch.zeros(self.members, dtype=torch.int64, device=mode.device)
         self.epoch = self.step = self.steps = 0
@@ -120,15 +119,6 @@ class Training:
         self.diverged: dict[int, list] = {}  # by member: step, learning rate
         self.seconds, self._since = 0.0, time.perf_counter()
         self.path = None  # of the weights, for those who keep it
-
-    def part(self) -> tuple[Tensor, float]:
-        """This rank's rows of the step, and what their mean loss counts: 1, but where ranks have unequal parts."""
-        rows = self.loader.rows(self.step)
-        if self.team.world == 1:
-            return rows, 1.0
-        if len(rows) == 0:  # it takes part in the exchange of gradients, with one image that counts nothing
-            return rows.new_zeros(1), 0.0
-        return rows, len(rows) * self.team.world / self.loader.global_count(self.step)
 
     def gradient_norms(self) -> tuple[Tensor, Tensor]:
         """The L2 norm of the whole gradient, and the sum of the norms of each tensor's."""
@@ -148,7 +138,7 @@ class Training:
     @torch.no_grad()
     def count(self, loss: Tensor, right: Tensor, norms: tuple[Tensor, Tensor], images: int) -> None:
         """Adds a step to the sums, on the device; once one of them is not finite, `finite` stops counting."""
-        self.sums += torch.stack((loss * images, right.to(loss.dtype) if images else loss * 0, *norms), -1)
+        self.sums += torch.stack((loss * images, right.to(loss.dtype), *norms), -1)
         self.finite += self.sums.sum(-1).isfinite()
 
     def after_step(self) -> None:
@@ -162,8 +152,8 @@ class Training:
 
     def read(self) -> dict:
         """The epoch's row of the history: what the device has summed is read here, and only here."""
-        loss, right, norm, tensor_norms = self._summed().unbind(-1)
-        images = sum(map(self.loader.global_count, range(self.step)))
+        loss, right, norm, tensor_norms = self.sums.unbind(-1)
+        images = sum(map(self.loader.count, range(self.step)))
         row = {"train_loss": loss / images, "train_accuracy": right / images, "gradient_norm": norm / self.step,
                "gradient_norm_sum": tensor_norms / self.step}  # fmt: skip
         row = {name: value.tolist() for name, value in row.items()}
@@ -181,7 +171,7 @@ class Training:
                 logits = self.net(x)
             loss = self.criterion(logits, y) + self.penalty()
             sums += torch.stack((loss * y.shape[-1], (logits.argmax(-1) == y).sum(-1)), -1)
-        return tuple((self.team.agreed(sums) / len(images)).unbind(-1)[i].tolist() for i in (0, 1))
+        return tuple((sums / len(images)).unbind(-1)[i].tolist() for i in (0, 1))
 
     def after_epoch(self, row: dict) -> None:
         """Keeps the row, moves the schedule, remembers the best weights, and decides whether the run is over."""
@@ -215,12 +205,12 @@ class Training:
         return time.perf_counter() - self._since
 
     def state(self) -> dict:
-        """Tensors, on the CPU, and plain types; all ranks must ask together."""
+        """Tensors, on the CPU, and plain types."""
         told = {name: getattr(self, name) for name in self.REMEMBERED}
         parts = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
         told |= {
-            "marks": self._marks(),
-            "sums": self._summed(),
+            "marks": self.marks,
+            "sums": self.sums,
             "finite": self.finite,
             "seconds": self._elapsed(),
             **parts,
@@ -241,25 +231,13 @@ class Training:
         self.sums.copy_(state["sums"])
         self.finite.copy_(state["finite"])
         self.marks = [mark.to(self.mode.device) for mark in state["marks"]]
-        if not self.team.leads:  # rank 0 has everybody's
-            self.sums[..., :2] = 0
-            self.marks = [torch.zeros_like(mark) for mark in self.marks]
 
     def _step_losses(self) -> list:
         """The mean loss of every `log_every` steps of the epoch; what is left after the last of them is not told."""
         every = self.settings.log_every
-        images = [sum(map(self.loader.global_count, range(k * every, (k + 1) * every))) for k in range(len(self.marks))]
-        sums = torch.stack([torch.zeros_like(self.marks[0]), *self._marks()]).diff(dim=0)
+        images = [sum(map(self.loader.count, range(k * every, (k + 1) * every))) for k in range(len(self.marks))]
+        sums = torch.stack([torch.zeros_like(self.marks[0]), *self.marks]).diff(dim=0)
         return [(own / count).tolist() for own, count in zip(sums, images)]
-
-    def _marks(self) -> list[Tensor]:
-        return [self.team.total(mark.clone()) for mark in self.marks]
-
-    def _summed(self) -> Tensor:
-        """The sums of all ranks: losses and right answers add up, the gradient is the same everywhere."""
-        sums = self.sums.clone()
-        sums[..., :2] = self.team.total(sums[..., :2].contiguous())
-        return sums
 
 
 def _on_cpu(value):

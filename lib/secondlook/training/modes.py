@@ -88,10 +88,10 @@ class Mode:
         return {"precision": self.precision, **{name: True for name, on in told.items() if on}}
 
 
-def choose(net: nn.Module, settings: Classifier, device: str, world: int = 1) -> Mode:
+def choose(net: nn.Module, settings: Classifier, device: str) -> Mode:
     """The fastest mode that is known to be right for `net` on `device`; a function of its arguments and the machine.
 
-    A graph holds the whole step, so it is for one process and a rate that changes once an epoch at most. On a CPU
+    A graph holds the whole step, so it is for a rate that changes once an epoch at most. On a CPU
     channels last, where it is safe, was never slower, and up to a quarter faster; members side by side have no such
     format, and machine code of our own takes images as they lie.
     """
@@ -99,9 +99,9 @@ def choose(net: nn.Module, settings: Classifier, device: str, world: int = 1) ->
     small = sum(p.numel() for p in net.parameters()) <= GRAPH_PARAMETERS * math.prod(members)
     mode = Mode(device, settings.precision, fused=True, channels_last=not members and channels_last_is_safe(net))
     if not mode.is_cuda:
-        by_itself = world == 1 and native.fits(net, settings) and native.compiled() is not None
+        by_itself = native.fits(net, settings) and native.compiled() is not None
         return replace(mode, native=True, channels_last=False) if by_itself else mode
-    graph = small and world == 1 and settings.schedule.get("name") != "one_cycle"
+    graph = small and settings.schedule.get("name") != "one_cycle"
     return replace(mode, channels_last=mode.channels_last and not small and settings.precision in ("bf16", "tf32"),
                    graph=graph)  # fmt: skip
 

@@ -39,7 +39,7 @@ def fits(net: nn.Module, settings: Classifier) -> bool:
 
 
 def step(run):
-    """A step of `run`, a loop.Training whose net and settings fit, as a function of rows and share.
+    """A step of `run`, a loop.Training whose net and settings fit, as a function of rows.
 
     It works on the weights, the sums and what the optimiser remembers where they lie now, so make it after a restore.
     """
@@ -55,7 +55,7 @@ def step(run):
     labels, sums, finite = map(_pointer, (loader.y, run.sums, run.finite))
     function, classes = compiled().lenet_step, run.net.output.out_features
 
-    def one_step(rows: Tensor, share: float) -> None:
+    def one_step(rows: Tensor) -> None:
         x = None if levels is not None else loader.take(rows)[0].contiguous()
         images = *stored, None if x is None else _pointer(x), labels, _pointer(rows)
         how = (ctypes.c_double * 5)(group["lr"], group["weight_decay"], *rest)
