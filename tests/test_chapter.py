@@ -2,14 +2,13 @@
 
 import signal
 import time
-from dataclasses import replace
 
 import pytest
 
 from secondlook.chapter import _plans, _progress, open_chapter
 from secondlook.data import DataError
 from secondlook.experiments import Execution, load_or_produce
-from secondlook.figures import combinations, comparison, roc
+from secondlook.figures import combinations, comparison, roc, sweep, top_confusions
 from secondlook.figures.values import caption
 from secondlook.parameters import ParameterError
 from secondlook.recipe import RecipeError
@@ -90,11 +89,16 @@ def folder(tmp_path_factory):
 
 def test_an_override_makes_a_custom_run_beside_the_reports_own(folder):
     own = chapter(folder, batch_size=100, strength=3.0)
-    (record,) = own.headline()
-    assert record.recipe.variant == "custom"
+    assert [r.recipe.variant for r in own.headline()] == ["as_coded"]
+    ((name, (record,)),) = own.yours.items()
+    assert (name, record.recipe.variant) == ("yours: batch size 100, strength 3.0", "custom")
+    assert {"predictions", "roc", "templates"} <= set(record.arrays)  # as evidence, though the report's own keep less
     assert (record.recipe.settings.batch_size, record.recipe.settings.strength) == (100, 3.0)
     assert own.records("c4-full")[0].recipe.settings.batch_size == 400
-    assert "batch_size 100" in repr(own)
+    assert name in repr(own)
+    beside = own.draw(comparison, own.beside({"as coded": own.headline(), "again": own.headline()}))
+    assert list(beside.layout.yaxis.ticktext) == ["as coded", name]
+    assert own.draw_each(top_confusions, own.headline()).layout.meta["secondlook"]["id"] == "top-confusions-yours"
     assert not (folder / "linear").exists()
 
 
@@ -173,39 +177,58 @@ def test_quick_records_stand_in_where_full_ones_are_missing_and_say_so(tmp_path)
     assert not opened.records("c6-full")
 
 
-def test_runs_are_compared_in_one_profile_and_a_readers_own_stay(tmp_path):
+def filed(recipes, folder):
     provenance = {"commit": "0" * 40, "data_digest": "1" * 12, "device": "cpu", "versions": {"torch": "2"}}
-
-    def made(run, profile, seeds):
-        recipes = read("linear").recipes(run, "as_coded", profile, seeds)
-        return [Record(r, "finished", {"test_accuracy": 0.3}, provenance=provenance) for r in recipes]
-
-    quick = made("c4-full", "quick", [0]) + made("c6-full", "quick", [0])
-    save(made("c4-full", "full", [0, 1]) + quick, tmp_path)
-    opened = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
-    assert len(opened.records("c4-full")) == 2
-    assert opened.runs(["c4-full", "c5"]) == {"c4-full": opened.records("c4-full")}
-    both = opened.runs(["c4-full", "c6-full"])
-    assert [[r.recipe.profile for r in records] for records in both.values()] == [["quick"], ["quick"]]
-    own = replace(quick[0], recipe=replace(quick[0].recipe, variant="custom", profile="full"))
-    assert opened.alike({"own": [own], "c6": opened.records("c6-full"), "none": None})["own"] == [own]
-    save(made("c6-full", "full", [0]), tmp_path)
-    opened = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
-    assert [len(records) for records in opened.runs(["c4-full", "c6-full"]).values()] == [2, 1]
+    found = {"test_accuracy": 0.3, "validation_accuracy": 0.3}
+    save([Record(r, "finished", found, provenance=provenance) for r in recipes], folder)
 
 
-def test_a_grid_with_other_points_in_the_quick_profile_is_compared_by_its_own(tmp_path):
-    report, provenance = read("optimizers"), {"commit": "0" * 40, "data_digest": "1" * 12, "device": "cpu"}
-    provenance["versions"] = {"torch": "2"}
-    full = report.recipes("sweep_sgd-0.003", "corrected", "full", [0])
-    small = [r for run in ("sweep_sgd", "sweep_adam") for r in report.recipes(run, "corrected", "quick")]
-    save([Record(r, "finished", {"test_accuracy": 0.3}, provenance=provenance) for r in [*full, *small]], tmp_path)
-    how = {"variant": "as_coded", "train": "never", "records_dir": str(tmp_path)}
-    opened = open_chapter("optimizers", profile="full", **how)
-    assert [r.recipe.profile for r in opened.records("sweep_sgd-0.003", "corrected")] == ["full"]
-    assert {r.recipe.profile for r in opened.records("sweep_sgd", "corrected")} == {"quick"}  # one rate is no sweep
-    found = opened.runs(["sweep_sgd", "sweep_adam"], "corrected")
-    assert [r.recipe.run for records in found.values() for r in records] == [r.run for r in small]
+def opened(name, folder):
+    return open_chapter(name, profile="full", variant="as_coded", train="never", records_dir=str(folder))
+
+
+def test_each_run_is_shown_at_its_best_profile_and_no_small_one_beside_better(tmp_path):
+    report = read("linear")
+    filed(report.recipes("c4-full", "as_coded", "full", [0, 1]), tmp_path)
+    filed([r for run in ("c4", "c6") for r in report.recipes(run, "as_coded", "quick", [0])], tmp_path)
+    page = opened("linear", tmp_path)
+    both = {run: page.records(run) for run in ("c4-full", "c6-full", "c5")}
+    assert {run: [r.recipe.profile for r in records] for run, records in both.items()} == {
+        "c4-full": ["full", "full"], "c6-full": ["quick"], "c5": []}  # fmt: skip
+    drawn = page.draw(comparison, both)
+    assert list(drawn.layout.yaxis.ticktext) == ["c4-full"]
+    assert "without c6-full, of which there are small runs alone" in drawn.layout.title.subtitle.text
+    assert page.runs(["c5", "c6-full"]) == {"c6-full": both["c6-full"]}  # what there is, where there is no better
+
+
+def test_reduced_runs_stand_beside_full_ones_and_say_so(tmp_path):
+    report = read("alexnet")
+    filed(report.recipes("lenet-sgd", "as_coded", "full", [0, 1]), tmp_path)
+    filed(report.recipes("alexnet-sgd", "as_published", "reduced", [0]), tmp_path)
+    page = opened("alexnet", tmp_path)
+    groups = {"LeNet": page.records("lenet-sgd"), "AlexNet": page.records("alexnet-sgd", "as_published")}
+    drawn = page.draw(comparison, groups)
+    assert list(drawn.layout.yaxis.ticktext) == ["LeNet", "AlexNet, reduced"]
+    assert "half the width" in drawn.layout.title.subtitle.text
+    assert not drawn.layout.title.text.startswith("Small runs")
+    alone = page.draw(comparison, {"AlexNet": groups["AlexNet"]})
+    assert list(alone.layout.yaxis.ticktext) == ["AlexNet"]
+
+
+def test_every_point_of_a_grid_is_shown_at_its_best_profile(tmp_path):
+    report = read("optimizers")
+    filed(report.recipes("sweep_sgd-0.003", "corrected", "full", [0]), tmp_path)
+    filed(report.recipes("sweep_sgd", "corrected", "quick"), tmp_path)
+    page = opened("optimizers", tmp_path)
+    profiles = {r.recipe.run: r.recipe.profile for r in page.records("sweep_sgd", "corrected")}
+    assert (profiles.pop("sweep_sgd-0.003"), set(profiles.values())) == ("full", {"quick"})
+    drawn = page.draw(sweep, page.records("sweep_sgd", "corrected"), x="settings.optimizer.learning_rate")
+    assert not drawn.layout.title.text.startswith("Small runs")
+
+
+def test_an_unknown_run_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="did you mean 'c4"):
+        opened("linear", tmp_path).records("c4-fulll")
 
 
 def test_a_record_that_two_variants_share_is_shown_under_the_one_asked_for_and_missed_once(tmp_path):
@@ -219,7 +242,7 @@ def test_a_record_that_two_variants_share_is_shown_under_the_one_asked_for_and_m
     assert "as coded" in caption([found])
     missing = [p.recipe.id for p in opened.missing]
     assert len(missing) == len(set(missing))
-    assert "0 records, and 1 quick one to stand in where they are missing; MNIST." in repr(opened)
+    assert "profile full: 1 quick record; MNIST." in repr(opened)
 
 
 def test_what_is_missing_names_the_command_and_for_own_settings_the_way(tmp_path):

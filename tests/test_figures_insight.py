@@ -98,7 +98,6 @@ DRAWN = {
     "random_weights": lambda m: random_weights({f"net {k}": r for k, r in enumerate(m)}),
     "shuffled_parts": lambda m: shuffled_parts({"net": m}),
     "misclassified": lambda m: misclassified(m[0], PIXELS),
-    "split": lambda m: split_proportions(m[0]),
 }
 STILL_IDS = ("random-weights", "shuffled-parts", "misclassified", "split")  # without a control
 
@@ -335,9 +334,11 @@ def test_mistakes_shown_are_the_most_certain_of_the_classes_with_most_of_them():
         misclassified(perfect, PIXELS)
 
 
-def test_the_split_is_that_of_the_record():
-    assert split_sizes(made_up()) == {"training": 45_000, "validation": 5_000, "test": 300}
-    assert title(split_proportions(made_up())).startswith("45,000 images to train on, 5,000 to decide by, 300 to test")
+def test_the_split_is_that_of_the_recipe():
+    recipe = reports.read("vgg").recipes("vgg16", "as_published")[0]
+    assert split_sizes(recipe) == {"training": 45_000, "validation": 5_000, "test": 10_000}
+    few = replace(recipe, data=replace(recipe.data, train_limit=600, validation=60.0, test_limit=300))
+    assert title(split_proportions(few, "CIFAR-10")).startswith("540 images to train on, 60 to decide by, 300 to test")
 
 
 def test_normalising_uses_the_statistics_of_the_pixels():

@@ -1,14 +1,15 @@
 """What a chapter's notebook talks to: checked parameters in, records, images and verdicts out."""
 
+import inspect
 import re
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
 
 import numpy as np
+from plotly.graph_objects import Figure
 
 from secondlook.claims.aims import attempts
 from secondlook.claims.judge import judge
@@ -16,13 +17,13 @@ from secondlook.data import DATA_SETS
 from secondlook.experiments import Execution, Outcome, load_or_produce
 from secondlook.figures.images import sample_grid, sprite
 from secondlook.figures.tables import notice
-from secondlook.figures.values import NothingToDraw, counted, joined
+from secondlook.figures.values import NothingToDraw, counted, joined, labels, together
 from secondlook.overrides import customised
 from secondlook.overrides import given as given_settings
 from secondlook.parameters import check_values
 from secondlook.parameters import seeds as seed_list
 from secondlook.publish import sprites
-from secondlook.recipe import Recipe, RecipeError
+from secondlook.recipe import PROFILES, Recipe
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Plan, Report, read
 from secondlook.training import patient_threads, side_by_side
@@ -39,59 +40,44 @@ class Chapter:
     outcome: Outcome
     custom: Outcome = field(default_factory=Outcome)
     overrides: dict = field(default_factory=dict)
+    plans: dict[str, list[Plan]] = field(default_factory=dict)  # by profile, this page's own and the smaller ones
     _by_id: dict[str, Record] = field(default_factory=dict)
 
     def records(self, run: str, variant: str | None = None) -> list[Record]:
-        """The records of a run (or of every point of its grid), seeds in order; empty where there are none.
+        """The records of a run (or of every point of its grid), each point at the best profile that has any.
 
-        Where full records are still missing, of a run or of a point of its grid, the quick ones on real data stand in
-        for all of it; captions say that they are quick.
+        That is the page's own, else the next smaller one on real data. Raises RecipeError for a run that is not there.
         """
-        recipes = self.report.recipes(run, variant or self.variant, self.profile)
-        own = self._kept(recipes)
-        whole = {r.recipe.run for r in own} == {r.run for r in recipes}
-        small = [] if whole or self.profile != "full" else self._kept(self._small(run, variant or self.variant))
-        return small or own
+        variant, found, known = variant or self.variant, {}, False
+        for plans in self.plans.values():
+            own = [p.recipe for p in plans if p.recipe.variant == variant and run in (p.run, p.recipe.run)]
+            known, points = known or bool(own), {}
+            for recipe in own:
+                if recipe.id in self._by_id:
+                    points.setdefault(recipe.run, []).append(_asked(self._by_id[recipe.id], recipe))
+            found = points | found
+        return [r for own in found.values() for r in own] if known else self.report.plans(run, variant, self.profile)
 
     def runs(self, names: list[str], variant: str | None = None) -> dict[str, list[Record]]:
-        """Records by run, for runs that have any, all of one profile."""
-        return self.alike({name: self.records(name, variant) for name in names})
+        """Records by run, of the runs that have any that may stand together."""
+        return together({name: self.records(name, variant) for name in names})[0]
 
-    def alike(self, groups: dict[str, list[Record] | None]) -> dict[str, list[Record]]:
-        """The groups that have records, for a comparison: where some have quick ones only, the quick ones of all.
+    def beside(self, groups: dict[str, list[Record]], yours: bool = True) -> dict[str, list[Record]]:
+        """The groups that may stand together, the first label of equal ones, and a reader's own runs beside them."""
+        kept = together(groups | self.yours if yours else groups)[0]
+        first = {frozenset(r.id for r in own): label for label, own in reversed(kept.items())}
+        return {label: own for label, own in kept.items() if label in first.values()}
 
-        A reader's own runs stay as they are.
-        """
-        groups = {label: list(records) for label, records in groups.items() if records}
-        everything = [r for records in groups.values() for r in records if r.recipe.variant != "custom"]
-        if len({r.recipe.profile for r in everything}) > 1:
-            groups = {label: self._smaller(records) for label, records in groups.items()}
-        return {label: records for label, records in groups.items() if records}
-
-    def _smaller(self, records: list[Record]) -> list[Record]:
-        """The quick records of the runs that these are of: of their points, or of a whole grid that has others."""
-        own = [r for r in records if r.recipe.variant == "custom"]
-        runs = list(dict.fromkeys((r.recipe.run, r.recipe.variant) for r in records if r.recipe.variant != "custom"))
-        if any(not self._small(*run) for run in runs):
-            grids = [(self.report.plans(run, variant, self.profile)[0].run, variant) for run, variant in runs]
-            runs = list(dict.fromkeys(grids))
-        return own + [r for run in runs for r in self._kept(self._small(*run))]
-
-    def _kept(self, recipes: list[Recipe]) -> list[Record]:
-        return [_asked(self._by_id[r.id], r) for r in recipes if r.id in self._by_id]
-
-    def _small(self, run: str, variant: str) -> list[Recipe]:
-        """The quick recipes of a run; none for a point of a grid that the quick profile leaves out."""
-        with suppress(RecipeError):
-            return self.report.recipes(run, variant, "quick")
-        return []
+    @property
+    def yours(self) -> dict[str, list[Record]]:
+        """The records of a reader's own settings under a name that says what differs; empty where there are none."""
+        name = "yours: " + ", ".join(_setting(*item) for item in self.overrides.items())
+        return {name: self.custom.records} if self.custom.records else {}
 
     def headline(self) -> list[Record]:
-        """The records of the report's headline run, or of the reader's own version of it."""
-        if self.overrides:
-            return self.custom.records
-        plans = [p for p in self.report.plans(variant=self.variant, profile=self.profile) if p.headline]
-        return self.records(plans[0].recipe.run)
+        """The records of the report's headline run."""
+        own = (p.recipe for p in self.plans[self.profile] if p.headline)
+        return self.records(next(r.run for r in own if r.variant == self.variant))
 
     @property
     def missing(self) -> list[Plan]:
@@ -127,14 +113,35 @@ class Chapter:
     def draw(self, figure, *arguments, records=None, **options):
         """What `figure(*arguments, **options)` draws, or a notice of what is missing where there are no records.
 
-        `records` (a list, or a dictionary of lists) is what must not be empty: the first argument if not given.
+        `records` (a list, or a dictionary of lists) is what must not be empty: the first argument if not given. Of a
+        first argument that compares records, only those that may stand `together` are drawn, under labels that say
+        where profiles differ; the line under the title then says what was left out.
         """
-        if not (arguments[0] if records is None else records):
+        shown, *others = arguments
+        if not (shown if records is None else records):
             return notice(" ".join(self._missing_lines()) or "There are no records of this run in this profile.")
+        kept, left = together(shown)
+        names = labels(kept)
         try:
-            return figure(*arguments, **options)
+            drawn = figure(*(_named(value, names) for value in (kept, *others)),
+                           **{key: _named(value, names) for key, value in options.items()})  # fmt: skip
         except NothingToDraw as error:
             return notice(str(error))
+        if left and isinstance(drawn, Figure):
+            drawn.layout.title.subtitle.text += f" · without {left}, of which there are small runs alone"
+        return drawn
+
+    def draw_each(self, figure, records, *arguments, **options):
+        """As `draw`; where a reader has runs of their own, a second figure below shows theirs."""
+        drawn = self.draw(figure, records, *arguments, **options)
+        for own in self.yours.values():
+            from IPython.display import display
+
+            display(drawn)
+            name = options.get("id") or inspect.signature(figure).parameters["id"].default
+            drawn = self.draw(figure, own if isinstance(records, list) else own[0], *arguments,
+                              **{**options, "id": f"{name}-yours"})  # fmt: skip
+        return drawn
 
     def samples(self, **options):
         """Some training images of every class, or a placeholder with the command that fetches them."""
@@ -192,7 +199,7 @@ class Chapter:
 
     def provenance(self) -> str:
         """Where the numbers of this page come from, as text that changes only when they do."""
-        kept = list(self._by_id.values())
+        kept = [*self._by_id.values(), *self.custom.records]
         real = [r for r in kept if r.recipe.data.name in DATA_SETS]  # a sample that is drawn has a digest of its own
         digests = sorted({r.provenance["data_digest"][:12] for r in real or kept[:1]})
         seeds = sorted({r.recipe.seed for r in kept})
@@ -218,15 +225,12 @@ class Chapter:
         return f'<div class="admonition {kind} sl-chapter"><p class="admonition-title">This page</p>{lines}</div>'
 
     def _said(self) -> str:
-        kept = list(self._by_id.values())
-        names, own_profile = sorted({r.data_name for r in kept}), [r for r in kept if r.recipe.profile == self.profile]
-        count, others = counted(len(own_profile), "record"), len(kept) - len(own_profile)
-        if others:
-            count += f", and {counted(others, 'quick one')} to stand in where they are missing"
-        own = (
-            f"; your own settings: {', '.join(f'{k} {v}' for k, v in self.overrides.items())}" if self.overrides else ""
-        )
-        return f"{self.report.short}, profile {self.profile}: {count}; {joined(names) or 'no data'}{own}."
+        kept = [*self._by_id.values(), *self.custom.records]
+        counts = Counter(r.recipe.profile for r in self._by_id.values())
+        told = joined(counted(counts[p], f"{p} record") for p in self.plans if counts[p]) or "no records"
+        own = f"; {joined(self.yours)}" if self.yours else ""
+        names = joined(sorted({r.data_name for r in kept})) or "no data"
+        return f"{self.report.short}, profile {self.profile}: {told}; {names}{own}."
 
     def _missing_lines(self) -> list[str]:
         command = f"This makes them: `secondlook train {self.report.name} --profile {self.profile}`"
@@ -282,8 +286,10 @@ def open_chapter(
     chapter = Chapter(report, profile, variant, execution, load_or_produce(plans, execution, **how), overrides=changed)
     if own:
         chapter.custom = load_or_produce(own, execution, **how)
-    small = [p.recipe for p in report.plans(profile="quick")] if profile == "full" else []
-    chapter._by_id = {r.id: r for r in Records(records).find(small) + chapter.outcome.records}
+    below = [p for p in reversed(PROFILES[: PROFILES.index(profile)]) if p != "smoke"]
+    chapter.plans = {profile: plans, **{p: report.plans(profile=p) for p in below}}
+    smaller = Records(records).find([plan.recipe for p in below for plan in chapter.plans[p]])
+    chapter._by_id = {r.id: r for r in smaller + chapter.outcome.records}
     return chapter
 
 
@@ -299,8 +305,18 @@ def _plans(report: Report, profile: str, seeds: list[int] | None) -> list[Plan]:
 
 
 def _asked(record: Record, recipe: Recipe) -> Record:
-    """The record under the names it is asked for: where two variants agree they share one."""
-    return replace(record, recipe=replace(record.recipe, run=recipe.run, variant=recipe.variant))
+    """The record under the names it is asked for: where two variants or profiles agree they share one."""
+    own = {name: getattr(recipe, name) for name in ("run", "variant", "profile")}
+    return replace(record, recipe=replace(record.recipe, **own))
+
+
+def _setting(name: str, value) -> str:
+    return f"{value} px" if name == "image_size" else f"{name.replace('_', ' ')} {value}"
+
+
+def _named(value, names: dict[str, str]):
+    """A table by label, such as of published numbers, under the labels that are shown."""
+    return {names.get(k, k): v for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _progress():

@@ -47,7 +47,8 @@ def customised(report: Report, variant: str, profile: str, seeds: list[int] | No
     """
     headline = [p for p in report.plans(None, variant, profile, seeds) if p.headline]
     own = [p for p in headline if p.recipe.run == headline[0].recipe.run]
-    plans = [replace(p, recipe=_changed(p.recipe, values)) for p in own]
+    keeps = ["evidence"] + ["predictions"] * (len(own) - 1)  # whatever the profile: a reader sees every figure of it
+    plans = [replace(p, recipe=_changed(replace(p.recipe, keep=k), values)) for p, k in zip(own, keeps)]
     verify(plans[0].recipe)
     return [_scaled(plan, before) for plan, before in zip(plans, own)]
 

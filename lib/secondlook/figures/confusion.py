@@ -5,7 +5,16 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures.template import MEASURED, finish, views
-from secondlook.figures.values import NothingToDraw, caption, class_names, mean_interval, needed, percent, sentence
+from secondlook.figures.values import (
+    NothingToDraw,
+    caption,
+    class_names,
+    joined,
+    mean_interval,
+    needed,
+    percent,
+    sentence,
+)
 from secondlook.record import Record
 
 LEAST = 0.5  # points below which a cell of a difference is left empty: on a telephone the numbers would touch
@@ -60,6 +69,10 @@ def confusion_difference(a: Record | list[Record], b: Record | list[Record], lab
     names = class_names(a[0])
     if names != class_names(b[0]):
         raise ValueError(f"{labels[0]} and {labels[1]} tell different classes apart; compare records of one task")
+    if len(profiles := {r.recipe.profile for r in (*a, *b)}) > 1:
+        raise NothingToDraw(
+            f"{labels[0]} and {labels[1]} were trained at different profiles, {joined(sorted(profiles))}"
+        )
     change = 100 * (_shares(matrices(b).mean(0), 1) - _shares(matrices(a).mean(0), 1))
     figure = go.Figure()
     short = "+.1f" if np.abs(change).max() < 9.95 else "+.0f"  # four signs fit into a cell on a telephone

@@ -7,28 +7,26 @@ from PIL import Image
 from secondlook.figures.images import placeholder, sprite
 from secondlook.figures.marks import picture
 from secondlook.figures.template import CLASS_COLOURS, finish
-from secondlook.figures.values import NothingToDraw, caption, needed, percent
-from secondlook.record import Record
+from secondlook.figures.values import percent
+from secondlook.recipe import Recipe
 
 STEPS = ("as stored", "resized", "normalised")
 SHOWN = 2.5  # standard deviations that a normalised image is drawn with, black to white
+TRAIN, TEST = 50_000, 10_000  # images of CIFAR
 SIDE = 160  # pixels of an image as it is drawn
 
 
-def split_sizes(record: Record) -> dict[str, int]:
-    """Images trained on, held back for validation and tested, as a record's provenance, recipe and labels tell them."""
-    train = round(record.provenance["examples"] / max(record.metrics["epochs"], 1))
-    held = record.recipe.data.validation
-    validation = round(held) if held >= 1 else round(train * held / (1 - held))
-    return {"training": train, "validation": validation, "test": len(record.arrays["labels"])}
+def split_sizes(recipe: Recipe) -> dict[str, int]:
+    """Images trained on, held back for validation and tested, by arithmetic, of CIFAR-10 or CIFAR-100."""
+    whole, test = recipe.data.train_limit or TRAIN, recipe.data.test_limit or TEST
+    held = recipe.data.validation
+    validation = round(held if held >= 1 else held * whole)
+    return {"training": whole - validation, "validation": validation, "test": test}
 
 
-def split_proportions(record: Record, id: str = "split") -> go.Figure:
-    """One bar of the images trained on, held back and tested. Raises ValueError for a record that keeps no labels."""
-    (record,) = needed(record, "the split")
-    if "labels" not in record.arrays or "examples" not in record.provenance:
-        raise NothingToDraw(f"the record of {record.recipe} does not tell its split; it needs keep = 'predictions'")
-    sizes = split_sizes(record)
+def split_proportions(recipe: Recipe, data_name: str, id: str = "split") -> go.Figure:
+    """One bar of the images trained on, held back and tested, as a recipe of CIFAR divides them."""
+    sizes = split_sizes(recipe)
     total = sum(sizes.values())
     figure = go.Figure()
     for k, (name, count) in enumerate(sizes.items()):
@@ -40,7 +38,9 @@ def split_proportions(record: Record, id: str = "split") -> go.Figure:
     figure.update_yaxes(visible=False)
     title = "{training:,} images to train on, {validation:,} to decide by, {test:,} to test with".format(**sizes)
     alt = f"One bar in three parts. {title}."
-    return finish(figure, id, title, alt, caption([record], "the report's own proportions are in a lost figure"), 200)
+    return finish(
+        figure, id, title, alt, f"{data_name}, by arithmetic · the report's own proportions are in a lost figure", 200
+    )
 
 
 def preparation(images: np.ndarray | None, size: int, mean, std, data_name: str, data_set: str = "cifar10",

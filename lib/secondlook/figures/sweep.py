@@ -41,7 +41,8 @@ def sweep(
     said = percent if share else digits
     groups: dict[str, dict[float, list[Record]]] = {}
     for r in records:
-        groups.setdefault(_label(reach(r, by)), {}).setdefault(float(reach(r, x)), []).append(r)
+        label = "yours" if r.recipe.variant == "custom" else _label(reach(r, by))
+        groups.setdefault(label, {}).setdefault(float(reach(r, x)), []).append(r)
     figure, points = go.Figure(), []
     for (label, own), k in zip(groups.items(), looks(groups).values()):
         at = sorted(own)

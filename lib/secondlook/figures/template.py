@@ -24,7 +24,6 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 # what no figure needs, or what would send its data to a server
 BUTTONS_REMOVED = ["sendChartToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d"]
 WIDTH = 78  # characters in a line of a title
-SMALL = "Small runs: "  # how the finding of runs below the report's protocol begins
 TOP, TOP_WITH_MENU = 28, 60  # pixels above the plot, for panel titles and for menus
 BELOW = 63  # pixels from the plot to its legend, the axis and its title between them
 LINE, SUBTITLE = 22, 48  # pixels of a title's line, and of what is below it; a page sets both aside
@@ -87,8 +86,8 @@ DARK = _template(
 def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, height: int = 420, **extras) -> go.Figure:
     """The figure, complete: template, title that states the finding, the data's name below it, alternative text, size.
 
-    `extras` are what `layout.meta.secondlook` declares besides: hover_sprite, click_sprite. Titles begin with SMALL
-    where `data_name` is a `values.Caption` of small runs. Numbers of the traces become float32 or the smallest whole
+    `extras` are what `layout.meta.secondlook` declares besides: hover_sprite, click_sprite. Titles begin as
+    `data_name` says where it is a `values.Caption`. Numbers of the traces become float32 or the smallest whole
     numbers. Raises ValueError for an empty id, title, alt or data_name, or
     without traces.
     """
@@ -103,10 +102,10 @@ def finish(figure: go.Figure, id: str, title: str, alt: str, data_name: str, hei
     if figure.layout.meta and all(trace.type in ("scatter", "bar") for trace in figure.data):
         extras = {**figure.layout.meta["secondlook"], **extras}
     buttons = [b for m in figure.layout.updatemenus for b in m.buttons if "title.text" in (*b.args, {})[1]]
-    if getattr(data_name, "small", False):
-        title = SMALL + title
+    if begins := getattr(data_name, "begins", ""):
+        title = begins + title
         for b in buttons:
-            b.args = [b.args[0], {**b.args[1], "title.text": wrapped(SMALL + b.args[1]["title.text"])}]
+            b.args = [b.args[0], {**b.args[1], "title.text": wrapped(begins + b.args[1]["title.text"])}]
     lines, others = wrapped(title), [b.args[1]["title.text"] for b in buttons]
     room = LINE * max(text.count("<br>") + 1 for text in (lines, *others)) + SUBTITLE
     figure.layout.template = LIGHT  # as the book has it; to update Plotly's own one with it takes a fifth of a second

@@ -6,13 +6,15 @@ import numpy as np
 
 from secondlook.data.images import DATA_SETS
 from secondlook.evaluation.statistics import LEAST_SEEDS, summary
+from secondlook.recipe import RecipeError
 from secondlook.record import Record
-from secondlook.reports import Published
+from secondlook.reports import Published, read
 
-VARIANT_WORDS = {"as_published": "as published", "as_coded": "as coded"}
+VARIANT_WORDS = {"as_published": "as published", "as_coded": "as coded", "custom": "your own settings"}
 OPTIMIZER_WORDS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax", "nadam": "Nadam",
                    "amsgrad": "AMSGrad", "rmsprop": "RMSprop", "rmsprop_inner_eps": "RMSprop, ε inside the root",
                    "adam_uncorrected": "Adam without correction"}  # fmt: skip
+SMALL = ("smoke", "quick")  # profiles that say nothing about a claim
 METRIC_WORDS = {
     "gradient_noise_final": "noise of the gradient",
     "validation_accuracy": "validation accuracy",
@@ -49,6 +51,43 @@ def flat(groups: dict[str, Iterable[Record]], what: str) -> list[Record]:
     if empty or not groups:
         needed([], f"{what}: {', '.join(map(str, empty)) or 'no groups'}")
     return [r for records in groups.values() for r in records]
+
+
+def is_small(record: Record) -> bool:
+    """Whether the record is of a profile that is there for trying alone; a reader's own run counts as it is."""
+    return record.recipe.profile in SMALL and record.recipe.variant != "custom"
+
+
+def together(groups):
+    """The records of a figure that may stand together, and what was left out, in words.
+
+    Groups are a dict, by label, of records or lists of them, or one list; anything else is given back as it is. Small
+    runs are left out beside full or reduced ones, and so are labels without records; a reader's own runs stay.
+    """
+    by_label = groups if isinstance(groups, dict) else {"": groups}
+    if not all(_of_records(own) for own in by_label.values()):
+        return groups, ""
+    lists = {label: needed(own, label) for label, own in by_label.items() if own}
+    records = [r for own in lists.values() for r in own]
+    better = any(not is_small(r) and r.recipe.variant != "custom" for r in records)
+    shown = {label: [r for r in own if not (better and is_small(r))] for label, own in lists.items()}
+    kept = {label: own[0] if isinstance(by_label[label], Record) else own for label, own in shown.items() if own}
+    left = [label for label in lists if label not in kept]
+    told = joined(left) if len(left) < 3 else f"{len(left)} others"
+    return (kept, told) if groups is by_label else (kept.get("", groups), "")
+
+
+def _of_records(value) -> bool:
+    return value is None or isinstance(value, Record) or (isinstance(value, list) and all(map(_of_records, value)))
+
+
+def labels(groups) -> dict[str, str]:
+    """The labels of a dict of records as a figure shows them: with the profile, unless it is full, where two differ."""
+    if not isinstance(groups, dict) or not all(map(_of_records, groups.values())):
+        return {}
+    found = {k: {r.recipe.profile for r in needed(own, k) if r.recipe.variant != "custom"} for k, own in groups.items()}
+    mixed = len(set().union(*found.values())) > 1
+    return {k: k + ", reduced" * (mixed and "reduced" in profiles) for k, profiles in found.items()}
 
 
 def reach(record: Record, path: str):
@@ -143,9 +182,9 @@ def counted(n: int, word: str) -> str:
 
 
 class Caption(str):
-    """A line under a title that knows whether some of what is drawn is `small`: below the report's own protocol."""
+    """A line under a title that knows how the title begins: where runs are small, and where all are a reader's own."""
 
-    small = False
+    begins = ""
 
 
 def caption(records: Iterable[Record], more: str = "") -> Caption:
@@ -165,10 +204,21 @@ def caption(records: Iterable[Record], more: str = "") -> Caption:
         told = f"seed {seeds[0]}" if len(seeds) == 1 else _counted_seeds(own, len(seeds))
         if profile != "full" or len(profiles) > 1:
             told += f", {profile} profile"
-        parts.append(told if profile == "full" else told + _size(own))
+        reduced = " / ".join(dict.fromkeys(filter(None, map(_reduced, own)))) if profile == "reduced" else ""
+        parts.append(told if profile == "full" else f"{told}, {reduced}" if reduced else told + _size(own))
     line = Caption(" · ".join([*parts, *([more] if more else [])]))
-    line.small = any(r.recipe.profile != "full" for r in records)
+    line.begins = "Small runs: " * any(r.recipe.profile in SMALL for r in records)
+    line.begins += "Yours: " * all(r.recipe.variant == "custom" for r in records)
     return line
+
+
+def _reduced(record: Record) -> str:
+    """What was reduced in a run, in the words of its report's file."""
+    r = record.recipe
+    try:
+        return read(r.report).plans(r.run, r.variant, r.profile)[0].reduced
+    except RecipeError:  # a report of somebody else's
+        return ""
 
 
 def _counted_seeds(records: list[Record], count: int) -> str:
