@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -91,6 +93,19 @@ def test_an_exception_here_leaves_none_of_them_running(execution):
     with pytest.raises(KeyboardInterrupt):
         in_processes(_write, [1, 2, 3], execution, 2, interrupted)
     assert not _children()
+
+
+@pytest.mark.parametrize("from_stdin", [False, True])
+def test_a_script_without_a_main_guard_runs_once(tmp_path, from_stdin):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import operator\nfrom secondlook.experiments import Execution\n"
+        "from secondlook.training.parallel import in_processes\n"
+        "in_processes(operator.is_, [1, 2, 3], Execution(), 2)\nprint('done')\n"
+    )
+    command = [sys.executable, "-" if from_stdin else str(script)]
+    done = subprocess.run(command, input=script.read_text(), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 @pytest.mark.parametrize(

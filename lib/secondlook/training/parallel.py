@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from multiprocessing.connection import wait
 from pathlib import Path
+from types import ModuleType
 
 from secondlook.training import cores
 from secondlook.training.checkpoint import Stopped, asked_to_stop, stop_on_signals
@@ -46,8 +47,9 @@ def in_processes(
     workers = [context.Process(target=_work, args=(k, *common), daemon=True) for k in range(processes)]
     errors: list[str] = []
     try:
-        for worker in workers:
-            worker.start()
+        with _without_main():
+            for worker in workers:
+                worker.start()
         tell.close()
         passed_on = None
         while alive := [worker.sentinel for worker in workers if worker.is_alive()]:
@@ -70,6 +72,16 @@ def in_processes(
         raise WorkerError(f"processes failed: {said}; what was finished is filed, and the same command goes on from it")
     if stopped:
         raise Stopped(Path(execution.runs_dir), asked_to_stop())
+
+
+@contextmanager
+def _without_main():
+    """Processes begun inside do not run the caller's script again, which may have no main guard, or be no file."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _ask(worker, number: int) -> None:
