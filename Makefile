@@ -25,8 +25,9 @@ data: $(READY)       ## the three data sets: official files, verified
 bench: $(READY)      ## speed against the loop a user would otherwise write
 	$(BIN)/secondlook bench
 
-outputs: $(READY)    ## after new records: what the notebooks' checked cells print, anew
+outputs: $(READY)    ## after new records: what notebooks and README say of them, anew
 	$(BIN)/python -m secondlook.publish.outputs notebooks/*.ipynb
+	$(BIN)/python -m secondlook.claims.standing
 
 lint: $(READY)       ## style and format
 	$(BIN)/ruff check lib tests benchmarks tools

@@ -13,6 +13,7 @@ from plotly.graph_objects import Figure
 
 from secondlook.claims.aims import attempts
 from secondlook.claims.judge import judge
+from secondlook.claims.standing import standing
 from secondlook.data import DATA_SETS
 from secondlook.experiments import Execution, Outcome, load_or_produce
 from secondlook.figures.images import sample_grid, sprite
@@ -109,6 +110,11 @@ class Chapter:
     def attempts(self):
         """How far the records have come towards the report's aims, whatever the profile shown here."""
         return attempts(self.report, Records(self.execution.records_dir))
+
+    @cached_property
+    def standing(self):
+        """Where the report's evidence stands, as one sentence, whatever the profile shown here."""
+        return str(standing(self.report, Records(self.execution.records_dir)))
 
     def draw(self, figure, *arguments, records=None, **options):
         """What `figure(*arguments, **options)` draws, or a notice of what is missing where there are no records.
@@ -230,7 +236,7 @@ class Chapter:
         told = joined(counted(counts[p], f"{p} record") for p in self.plans if counts[p]) or "no records"
         own = f"; {joined(self.yours)}" if self.yours else ""
         names = joined(sorted({r.data_name for r in kept})) or "no data"
-        return f"{self.report.short}, profile {self.profile}: {told}; {names}{own}."
+        return f"{self.report.short}, profile {self.profile}: {told}; {names}{own}. {self.standing}"
 
     def _missing_lines(self) -> list[str]:
         command = f"This makes them: `secondlook train {self.report.name} --profile {self.profile}`"

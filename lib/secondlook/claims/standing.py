@@ -1,0 +1,90 @@
+"""Where the evidence of a report stands: how many of its runs have full records, reduced ones, or neither.
+
+`python -m secondlook.claims.standing` writes the table of all reports into README.md.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from secondlook.claims.evidence import PROFILE, REDUCED, counts
+from secondlook.record import Records, replace_file
+from secondlook.reports import ROOT, Report, names, read
+
+BEGIN, END = "<!-- computed from the records by `make outputs` -->", "<!-- end -->"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Counts of a report's runs, a grid being one: all records of the full protocol there, some, or only reduced ones.
+
+    `told` are the words of the report's file for what the reduced ones reduce.
+    """
+
+    report: str
+    runs: int
+    full: int
+    partial: int
+    reduced: int
+    told: tuple[str, ...]
+
+    @property
+    def rest(self) -> int:
+        return self.runs - self.full - self.partial - self.reduced
+
+    def __str__(self) -> str:
+        if self.full == self.runs:
+            return f"All {self.runs} runs of this report are there in full."
+        counted = {
+            "in full": self.full,
+            "in part (some of their seeds or settings)": self.partial,
+            f"reduced ({'; '.join(self.told)})": self.reduced,
+            "only as small runs, or not at all": self.rest,
+        }
+        parts = [f"{count} {how}" for how, count in counted.items() if count]
+        return f"Of the {self.runs} runs of this report there are {', '.join(parts)}."
+
+
+def standing(report: Report, store: Records) -> Standing:
+    """Where the evidence of this report stands in these records."""
+    found, states, told = store.of(report.name), [], {}
+    for (run, variant), plans in _runs(report, PROFILE).items():
+        made = [p.recipe.id in found and counts(found[p.recipe.id]) for p in plans]
+        small = _runs(report, REDUCED).get((run, variant), [])
+        words = {p.reduced: None for p in small if p.recipe.id in found and counts(found[p.recipe.id], True)}
+        state = "full" if all(made) else "partial" if any(made) else "reduced" if words else ""
+        states.append(state)
+        told |= words if state == "reduced" else {}
+    count = Counter(states)
+    return Standing(report.short, len(states), count["full"], count["partial"], count["reduced"], tuple(told))
+
+
+def markdown(root: Path | None = None) -> str:
+    """The table of all reports."""
+    store = Records((root or ROOT) / "records")
+    lines = ["| chapter | runs | in full | in part | reduced | small runs or none |", "|---|---|---|---|---|---|"]
+    for name in names(root):
+        s = standing(read(name, root), store)
+        lines.append(f"| {s.report} | {s.runs} | {s.full} | {s.partial} | {s.reduced} | {s.rest} |")
+    return "\n".join(lines)
+
+
+def refreshed(text: str, table: str) -> str:
+    """The text with the table between the two marks. Raises ValueError where they are missing."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the text lacks the marks {BEGIN} and {END}, between which the table stands")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def _runs(report: Report, profile: str) -> dict[tuple[str, str], list]:
+    runs: dict[tuple[str, str], list] = {}
+    for plan in report.plans(profile=profile):
+        runs.setdefault((plan.run, plan.recipe.variant), []).append(plan)
+    return runs
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    replace_file(path, refreshed(path.read_text(encoding="utf-8"), markdown()).encode())
