@@ -1,6 +1,9 @@
 """Records on disk: what is saved is what is read, and what was changed, damaged or cut short is found out."""
 
+import errno
+import fcntl
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
+from secondlook import files
 from secondlook import record as module
 from secondlook.recipe import Recipe
 from secondlook.record import Record, RecordError, Records, folder_for, read_shelf, save
@@ -145,7 +149,9 @@ def test_a_file_that_holds_no_records_is_named(text, tmp_path):
     path.parent.mkdir()
     path.write_text(text, encoding="latin-1")
     with pytest.raises(RecordError, match=re.escape(str(path))):
-        Records(tmp_path).of("vgg")
+        read_shelf(path)
+    with pytest.warns(UserWarning, match=rf"left out: {re.escape(str(path))}"):
+        assert Records(tmp_path).of("vgg") == {}
 
 
 def test_a_later_schema_asks_for_an_update(tmp_path):
@@ -159,7 +165,7 @@ def test_a_record_without_a_part_or_with_a_bad_recipe_is_named(tmp_path):
     (path,) = save([record()], tmp_path)
     whole = path.read_text()
     path.write_text(whole.replace('"status"', '"state"'))
-    with pytest.raises(RecordError, match=f"record {recipe().id} lacks 'status'"):
+    with pytest.raises(RecordError, match=f"record {recipe().id}: status is missing"):
         read_shelf(path)
     path.write_text(whole.replace('"precision"', '"precison"'))
     with pytest.raises(RecordError, match=r"as_published.full.json.*did you mean 'precision'"):
@@ -263,11 +269,55 @@ def test_a_failed_write_leaves_no_part_behind(tmp_path, monkeypatch):
     save([record(0)], tmp_path)
     before = (tmp_path / "vgg" / "as_published.full.json").read_bytes()
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("no space")))
-        with pytest.raises(OSError, match="no space"):
+        patch.setattr(files.os, "fsync", lambda handle: (_ for _ in ()).throw(OSError("no space")))
+        with pytest.raises(RecordError, match=r"vgg: records cannot be filed \(no space\); make room"):
             save([record(1)], tmp_path)
     assert (tmp_path / "vgg" / "as_published.full.json").read_bytes() == before
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_what_its_reader_would_refuse_is_not_written(tmp_path):
+    for bad in (replace(record(), status="odd"), replace(record(), metrics=[])):
+        with pytest.raises(RecordError, match="nothing was written"):
+            save([bad], tmp_path)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_parts_of_killed_writes_are_removed(tmp_path):
+    save([record(0)], tmp_path)
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for ending in ("npz", "json"):
+        (tmp_path / "vgg" / f".as_published.full.{ending}.{dead.pid}.part").write_bytes(b"half")
+    save([record(1)], tmp_path)
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_system_that_cannot_sync_takes_records(number, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda handle: (_ for _ in ()).throw(OSError(number, "not here")))
+    save([record(0)], tmp_path)
+    assert Records(tmp_path).get(recipe(0)).arrays["predictions"][0] == 0
+
+
+def test_a_file_system_without_locks_takes_records(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    save([record(0)], tmp_path)
+    save([record(1)], tmp_path)
+    assert len(Records(tmp_path).of("vgg")) == 2
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".held")]
+
+
+def test_a_reader_goes_on_while_a_record_is_replaced_again_and_again(tmp_path):
+    save([record(0), record(1)], tmp_path)
+    found = Records(tmp_path).get(recipe(0))
+    for value in (7, 8, 9):
+        save([record(0, arrays={"predictions": np.full(20, value, np.uint8)})], tmp_path)
+    assert found.arrays["predictions"][0] == 9
+    assert found.history["train_loss"][0] == 2
 
 
 @pytest.mark.parametrize("content", [b"not a zip", None])
@@ -307,6 +357,38 @@ def test_two_processes_saving_on_one_shelf_lose_nothing(tmp_path):
     found = Records(tmp_path).of("vgg").values()
     assert sorted(r.recipe.seed for r in found) == [*range(12), *range(100, 112)]
     assert all(r.arrays["a"].tolist() == [r.metrics["n"]] * 9 for r in found)
+
+
+# ------------------------------------------------------------------------------------------------ one bad among many
+
+
+def test_a_record_that_cannot_be_trusted_does_not_hide_the_others(tmp_path):
+    (path,) = save([record(0, accuracy=0.77), record(1)], tmp_path)
+    (other,) = save([record(2, profile="quick")], tmp_path)
+    path.write_text(path.read_text().replace("0.77", "0.87"))
+    other.write_text("{")
+    store = Records(tmp_path)
+    with pytest.warns(UserWarning, match="left out: ") as told:
+        found = store.of("vgg")
+    assert [r.recipe.seed for r in found.values()] == [1]
+    assert [str(warning.message).removeprefix("left out: ") for warning in told] == store.problems
+    assert f"record {recipe(0).id} (vgg a (as_published, full, seed 0)) was changed" in store.problems[0]
+    assert str(other) in store.problems[1]
+
+
+def test_a_record_that_cannot_be_trusted_is_replaced_by_a_new_one(tmp_path):
+    (path,) = save([record(0, accuracy=0.77), record(1)], tmp_path)
+    path.write_text(path.read_text().replace("0.77", "Infinity"))
+    save([record(0)], tmp_path)
+    assert len(read_shelf(path)) == 2
+
+
+def test_hidden_files_are_no_records(tmp_path):
+    (path,) = save([record(0)], tmp_path)
+    path.with_name(f"._{path.name}").write_bytes(b"\x00\x05\x16\x07\xff")
+    store = Records(tmp_path)
+    assert len(store.of("vgg")) == 1
+    assert store.problems == []
 
 
 # ------------------------------------------------------------------------------------------------ shelves

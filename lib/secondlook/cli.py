@@ -203,9 +203,6 @@ def _train(arguments) -> int:
     store = Records(arguments.records_dir, arguments.runs_dir)
     plans = unique(plans)
     wanted = plans if arguments.again else without_record(plans, store)
-    for folder in (arguments.records_dir, arguments.runs_dir):
-        if folder.exists() and not folder.is_dir():
-            raise RecordError(f"{folder} is not a folder; name another one")
     deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
     execution.device = execution.resolved_device()

@@ -6,28 +6,35 @@ The JSON holds numbers and, for every array, the digest under which the `.npz` k
 once, and an edited number or a damaged array is found out. Plain types only, no pickle.
 """
 
-import fcntl
-import hashlib
 import io
 import json
-import os
-import zipfile
-import zlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import pydantic.dataclasses
 
-from secondlook.recipe import KEEPS, Recipe, RecipeError
+from secondlook.files import locked, replace_file
+from secondlook.recipe import KEEPS, STRICT, Recipe, RecipeError, checked
+from secondlook.shelf import (
+    SCHEMA,
+    WAY_OUT,
+    Arrays,
+    RecordError,
+    arrays_of,
+    bundle_of,
+    digest_of,
+    entry_digest,
+    read_arrays,
+    read_entries,
+    stamp,
+    to_json,
+)
 
-SCHEMA = 1
-
-
-class RecordError(ValueError):
-    """A record that cannot be trusted: names the file, what is wrong and the way out."""
+CURVE = "history."  # begins the name of an array that is a curve
 
 
 @dataclass
@@ -73,84 +80,109 @@ class Record:
 
     def shelf(self, folder: Path) -> Path:
         """The shelf's path without its ending."""
-        r = self.recipe
-        own = f".{r.run}.{r.seed}" if r.keep == "evidence" else ""
-        return Path(folder) / r.report / f"{r.variant}.{r.profile}{own}"
+        return shelf_of(self.recipe, folder).with_suffix("")
 
 
-class _Arrays(Mapping):
-    """Arrays of one record, read and verified when asked for."""
+@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+class _Entry:
+    """A record as its file holds it."""
 
-    def __init__(self, shelf: Path, digests: dict[str, str]):
-        self._shelf, self._digests = shelf, digests
-
-    def __iter__(self):
-        return iter(self._digests)
-
-    def __len__(self):
-        return len(self._digests)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        digest, path = self._digests[name], self._shelf.with_name(self._shelf.name + ".npz")
-        return _read_arrays(path, [digest], name)[digest]
-
-
-_WAY_OUT = "restore the .json and its .npz (`git checkout`), or delete both and train again"
+    recipe: dict[str, Any]
+    status: Literal["finished", "diverged"]
+    metrics: dict[str, Any]
+    arrays: dict[str, str]
+    provenance: dict[str, Any]
+    digest: str
 
 
 def save(records: list[Record], folder: Path) -> list[Path]:
     """Files records under `folder`, each on its shelf, replacing records of the same id. Returns the JSON files.
 
     A shelf is written to a temporary file and renamed, arrays first: a reader, or a kill, meets the old or the new one.
+    What was written is read back. Raises RecordError, naming the folder and the way out, where that cannot be done.
     """
     by_shelf: dict[Path, list[Record]] = {}
     for record in records:
-        by_shelf.setdefault(record.shelf(folder), []).append(record)
-    written = []
-    for shelf, group in by_shelf.items():
-        shelf.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(shelf.parent):
-            written.append(_write_shelf(shelf, group))
-    return written
+        by_shelf.setdefault(shelf_of(record.recipe, folder), []).append(record)
+    for path, group in by_shelf.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with locked(path.parent):
+                _write_shelf(path, group)
+        except OSError as error:
+            raise RecordError(
+                f"{path.parent}: records cannot be filed ({error.strerror or error}); make room, make the folder "
+                "writable, or name another one, and run the same command again: what was trained is kept"
+            ) from error
+    return list(by_shelf)
+
+
+def shelf_of(recipe: Recipe, folder: Path) -> Path:
+    """The JSON file that the record of a recipe lies in."""
+    own = f".{recipe.run}.{recipe.seed}" if recipe.keep == "evidence" else ""
+    return Path(folder) / recipe.report / f"{recipe.variant}.{recipe.profile}{own}.json"
+
+
+def check_shelf(path: Path) -> None:
+    """Raises RecordError where no record could be added to the file, since what is there cannot be read."""
+    _kept(path)
 
 
 def read_shelf(path: Path) -> dict[str, Record]:
     """The records of one JSON file by id, every number verified. Raises RecordError naming file and record."""
-    path = Path(path)
-    entries = _entries(path)
-    bundle = path.with_suffix(".npz")
-    if any(isinstance(e, dict) and e.get("arrays") for e in entries.values()) and not bundle.exists():
-        raise RecordError(f"{bundle}: the arrays of {path.name} are missing; {_WAY_OUT}")
     records = {}
-    for id_, entry in entries.items():
-        if not isinstance(entry, dict):
-            raise RecordError(f"{path}: record {id_} is no table of its parts but {entry!r:.40}; {_WAY_OUT}")
-        try:
-            recipe = Recipe.from_dict(entry["recipe"], f"{path.name}, record {id_}")
-            stated, actual = entry["digest"], _entry_digest(entry)
-            split = {True: {}, False: {}}
-            for name, digest in entry["arrays"].items():
-                split[name.startswith("history.")][name.removeprefix("history.")] = digest
-            record = Record(recipe, entry["status"], entry["metrics"], _Arrays(_stem(path), split[True]),
-                            _Arrays(_stem(path), split[False]), entry["provenance"], path)  # fmt: skip
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RecordError(f"{path}: record {id_} lacks {error}; {_WAY_OUT}") from None
-        except RecipeError as error:
-            raise RecordError(f"{path}: {error}; {_WAY_OUT}") from None
-        if stated != actual:
-            raise RecordError(f"{path}: record {id_} ({recipe}) was changed after it was written; {_WAY_OUT}")
-        if recipe.id != id_:
-            raise RecordError(f"{path}: record {id_} holds a recipe whose id is {recipe.id}; {_WAY_OUT}")
-        records[id_] = record
+    for id_, found in _each(Path(path)):
+        if isinstance(found, RecordError):
+            raise found
+        records[id_] = found
     return records
 
 
+def _each(path: Path) -> Iterator[tuple[str, Record | RecordError]]:
+    """Every record of a JSON file by id, or what is wrong with it. Raises RecordError where there are none."""
+    for id_, entry in read_entries(path).items():
+        try:
+            yield id_, _record(path, id_, entry)
+        except RecordError as error:
+            yield id_, error
+
+
+def _record(path: Path, id_: str, entry: dict) -> Record:
+    own, recipe = _checked(entry, f"{path}: record {id_}")
+    if own.digest != entry_digest(entry):
+        raise RecordError(f"{path}: record {id_} ({recipe}) was changed after it was written; {WAY_OUT}")
+    if recipe.id != id_:
+        raise RecordError(f"{path}: record {id_} holds a recipe whose id is {recipe.id}; {WAY_OUT}")
+    if own.arrays and not bundle_of(path).exists():
+        raise RecordError(f"{bundle_of(path)}: the arrays of {path.name} are missing; {WAY_OUT}")
+    curves = {k: v for k, v in own.arrays.items() if k.startswith(CURVE)}
+    arrays = {k: v for k, v in own.arrays.items() if k not in curves}
+    history, arrays = Arrays(path, id_, curves, CURVE), Arrays(path, id_, arrays)
+    return Record(recipe, own.status, own.metrics, history, arrays, own.provenance, path)
+
+
+def _checked(entry: dict, where: str) -> tuple[_Entry, Recipe]:
+    try:
+        own = checked(_Entry, entry, where)
+        return own, Recipe.from_dict(own.recipe, where)
+    except RecipeError as error:
+        raise RecordError(f"{error}; {WAY_OUT}") from None
+
+
 class Records:
-    """All records below some folders, found by recipe; the earlier folder is asked first."""
+    """All records below some folders, found by recipe; the earlier folder is asked first.
+
+    A file or a record that cannot be trusted is warned of, stands in `problems`, and is as if it were not there.
+    """
 
     def __init__(self, *folders: Path):
         self.folders = [Path(f) for f in folders]
-        self._shelves: dict[Path, tuple[tuple, dict[str, Record]]] = {}
+        self._shelves: dict[Path, tuple[tuple, dict[str, Record], list[str]]] = {}
+
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong with the files that were looked at."""
+        return [problem for _, _, problems in self._shelves.values() for problem in problems]
 
     def of(self, report: str) -> dict[str, Record]:
         """Records of a report by id; of two of one id that of the earlier folder, and there the one that keeps more."""
@@ -176,17 +208,32 @@ class Records:
         return [_enough(recipe, shelves[recipe.report]) for recipe in recipes]
 
     def _shelves_of(self, report: str, folder: Path) -> Iterator[dict[str, Record]]:
-        """The records of each file, read again where the file has changed."""
-        for path in sorted((folder / report).glob("*.json")):
-            stamp = _stamp(path)
-            if self._shelves.get(path, (None,))[0] != stamp:
-                self._shelves[path] = (stamp, read_shelf(path))
+        """The records of each file, read again where the file has changed; hidden files are somebody else's."""
+        for path in sorted((folder / report).glob("[!.]*.json")):
+            try:
+                now = stamp(path)
+            except FileNotFoundError:  # removed since it was listed
+                continue
+            if self._shelves.get(path, (None,))[0] != now:
+                self._shelves[path] = (now, *_whole(path))
             yield self._shelves[path][1]
 
     def find(self, recipes: list[Recipe]) -> list[Record]:
         """The records there are for these recipes, in their order."""
         by_report = {report: self.of(report) for report in {r.report for r in recipes}}
         return [by_report[r.report][r.id] for r in recipes if r.id in by_report[r.report]]
+
+
+def _whole(path: Path) -> tuple[dict[str, Record], list[str]]:
+    """The records of a file that can be trusted, and what is wrong with the others."""
+    try:
+        found = dict(_each(path))
+    except RecordError as error:
+        found = {"": error}
+    problems = [str(error) for error in found.values() if isinstance(error, RecordError)]
+    for problem in problems:
+        warnings.warn(f"left out: {problem}", stacklevel=2)
+    return {id_: record for id_, record in found.items() if isinstance(record, Record)}, problems
 
 
 def _enough(recipe: Recipe, folders: list[list[dict[str, Record]]]) -> Record | None:
@@ -208,131 +255,50 @@ def folder_for(recipe: Recipe, records_dir: Path, runs_dir: Path) -> Path:
     return records_dir if recipe.is_evidence else runs_dir
 
 
-def _write_shelf(shelf: Path, records: list[Record]) -> Path:
-    target, bundle = shelf.with_name(shelf.name + ".json"), shelf.with_name(shelf.name + ".npz")
-    entries = _entries(target) if target.exists() else {}
+def _kept(path: Path) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+    """What a file holds: entries by id, arrays by digest."""
+    entries = read_entries(path) if path.exists() else {}
+    return entries, read_arrays(bundle_of(path), {d for entry in entries.values() for d in arrays_of(entry).values()})
+
+
+def _write_shelf(path: Path, records: list[Record]) -> None:
     # Arrays of replaced records stay until the next write: a kill between the two files leaves the old JSON whole.
-    needed = {digest for entry in entries.values() for digest in entry["arrays"].values()}
-    arrays: dict[str, np.ndarray] = {}
+    entries, arrays = _kept(path)
     for record in records:
         entries[record.id], own = _entry(record)
-        arrays.update(own)
-    arrays |= _read_arrays(bundle, needed - arrays.keys())
+        arrays |= own
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{name: arrays[name] for name in sorted(arrays)})
-    lines = ",\n".join(f"{json.dumps(i)}: {_json(entries[i])}" for i in sorted(entries))
+    lines = ",\n".join(f"{json.dumps(i)}: {to_json(entries[i])}" for i in sorted(entries))
     if arrays:
-        replace_file(bundle, buffer.getvalue())
-    replace_file(target, f'{{"schema": {SCHEMA}, "records": {{\n{lines}\n}}}}\n'.encode())
-    return target
+        replace_file(bundle_of(path), buffer.getvalue())
+    replace_file(path, f'{{"schema": {SCHEMA}, "records": {{\n{lines}\n}}}}\n'.encode())
+    _read_back(path, records)
 
 
-def _read_arrays(path: Path, digests: Iterable[str], name: str = "") -> dict[str, np.ndarray]:
-    """Arrays of a bundle by digest, verified; `name` is what the error calls one that cannot be read."""
-    found: dict[str, np.ndarray] = {}
-    digests = list(digests)
-    if not digests:
-        return found
-    try:
-        bundle = _bundle(path, _stamp(path), os.getpid())
-        for digest in digests:
-            found[digest] = bundle[digest]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error) as error:
-        lost = name or digests[len(found)]
-        raise RecordError(f"{path}: array {lost!r} cannot be read ({error}); {_WAY_OUT}") from None
-    for digest, array in found.items():
-        if _digest(array) != digest:
-            raise RecordError(f"{path}: array {name or digest!r} was changed after it was written; {_WAY_OUT}")
-    return found
-
-
-@lru_cache(maxsize=16)
-def _bundle(path: Path, stamp: tuple[int, int], process: int):
-    """A bundle, open: its table of contents is read once. Processes do not share one, since they would its position."""
-    return np.load(path, allow_pickle=False)
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file does."""
-    told = path.stat()
-    return told.st_mtime_ns, told.st_size
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes `content` to `path` so that the file is whole or absent, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    handle = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _read_back(path: Path, records: list[Record]) -> None:
+    """Reads what was just written of the records, every number and every array."""
+    entries = read_entries(path)
+    for record in records:
+        found = _record(path, record.id, entries[record.id])
+        read_arrays(bundle_of(path), [*found.history.digests.values(), *found.arrays.digests.values()])
 
 
 def _entry(record: Record) -> tuple[dict, dict[str, np.ndarray]]:
-    named = {**{f"history.{k}": np.asarray(v, np.float32) for k, v in record.history.items()}, **record.arrays}
+    named = {**{CURVE + k: np.asarray(v, np.float32) for k, v in record.history.items()}, **record.arrays}
     digests, arrays = {}, {}
     for name, array in named.items():
         array = np.ascontiguousarray(array)
         if array.dtype.hasobject:
             raise RecordError(f"array {name!r} of {record.recipe} holds Python objects; only plain numbers are kept")
-        digests[name] = _digest(array)
+        digests[name] = digest_of(array)
         arrays[digests[name]] = array
     entry = {
         "recipe": record.recipe.as_dict(), "status": record.status, "metrics": record.metrics,
         "arrays": digests, "provenance": record.provenance,
     }  # fmt: skip
-    entry = json.loads(_json(entry), parse_constant=lambda word: None)  # JSON has no word for NaN or infinity
-    entry["digest"] = _entry_digest(entry)
+    entry = json.loads(to_json(entry), parse_constant=lambda word: None)  # JSON has no word for NaN or infinity
+    entry["digest"] = entry_digest(entry)
+    if _checked(entry, f"{record.recipe}: nothing was written")[1].id != record.id:
+        raise RecordError(f"{record.recipe}: nothing was written: its file would hold another recipe")
     return entry, arrays
-
-
-def _entries(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
-            raise RecordError(f"{path}: schema {content['schema']}, this version reads {SCHEMA}; update the library")
-        return dict(content["records"])
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, RecordError):
-            raise
-        raise RecordError(f"{path}: not a file of records ({error}); {_WAY_OUT}") from None
-
-
-def _json(value) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
-
-
-def _plain(value):
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} is no plain type: keep it in arrays")
-
-
-def _entry_digest(entry: dict) -> str:
-    return hashlib.sha256(_json({k: v for k, v in entry.items() if k != "digest"}).encode()).hexdigest()[:24]
-
-
-def _digest(array: np.ndarray) -> str:
-    array = np.ascontiguousarray(array)
-    return hashlib.sha256(f"{array.dtype.str}{array.shape}".encode() + array.tobytes()).hexdigest()[:24]
-
-
-def _stem(path: Path) -> Path:
-    return path.with_name(path.name.removesuffix(".json"))
-
-
-@contextmanager
-def _locked(folder: Path):
-    with open(folder / ".lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from secondlook import models
 from secondlook.data import transforms
-from secondlook.record import Record, RecordError, replace_file
+from secondlook.files import replace_file
+from secondlook.record import Record, RecordError
 
 SMALL = 2 * 2**20  # bytes of a file that may lie beside its record
 
@@ -67,8 +68,14 @@ def save(path: Path, model: nn.Module, about: dict, dtype: torch.dtype | None = 
     """
     tensors = {name: _stored(t, dtype) for name, t in model.state_dict().items()}
     body = {**about, "weights": digest(tensors)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, serialised(tensors, {"secondlook": json.dumps(body, sort_keys=True)}))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, serialised(tensors, {"secondlook": json.dumps(body, sort_keys=True)}))
+    except OSError as error:
+        raise RecordError(
+            f"{path.parent}: weights cannot be kept ({error.strerror}); make room, make the folder writable, or name "
+            "another one, and run the same command again: what was trained is kept"
+        ) from error
     return path
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secondlook.experiments.filing import check_folders
 from secondlook.recipe import KEEPS, Recipe, RecipeError, nearest
-from secondlook.record import Record, Records, folder_for, save
+from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Plan
 
 TRAIN = ("missing", "always", "never")
@@ -112,8 +113,9 @@ def unique(plans: list[Plan]) -> list[Plan]:
 def produce(plans: list[Plan], execution: Execution) -> list[Record]:
     """Trains every plan, group by group, and files each record as soon as it is whole.
 
-    On a processor, `execution.processes` of them at a time where that is more than one. Raises
-    training.checkpoint.Stopped when asked to stop or when the deadline passes; what was begun is saved.
+    On a processor, `execution.processes` of them at a time where that is more than one. Raises OSError or RecordError,
+    before any work, where something could not be written, and training.checkpoint.Stopped when asked to stop or when
+    the deadline passes; what was begun is saved.
     """
     from secondlook.training.checkpoint import Stopped
 
@@ -121,6 +123,7 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
     for recipe in sorted((p.recipe for p in plans), key=lambda r: -KEEPS.index(r.keep)):
         richest.setdefault(recipe.id, recipe)  # of equal recipes the one that keeps most
     recipes, groups = [richest[p.recipe.id] for p in unique(plans)], []
+    check_folders(recipes, execution)
     for kind in dict.fromkeys(r.kind for r in recipes):
         module = importlib.import_module(f"secondlook.experiments.{kind}")
         groups += module.groups([r for r in recipes if r.kind == kind])
@@ -138,10 +141,7 @@ def _produce(group: list[Recipe], execution: Execution) -> list[Record]:
     from secondlook.training.denormals import flushed
 
     with flushed():
-        records = importlib.import_module(f"secondlook.experiments.{group[0].kind}").produce(group, execution)
-    for folder in {folder_for(r.recipe, execution.records_dir, execution.runs_dir) for r in records}:
-        save([r for r in records if folder_for(r.recipe, execution.records_dir, execution.runs_dir) == folder], folder)
-    return records
+        return importlib.import_module(f"secondlook.experiments.{group[0].kind}").produce(group, execution)
 
 
 def _side_by_side(groups: list[list[Recipe]], minutes: dict[str, float | None], execution: Execution) -> list[Record]:

@@ -15,11 +15,12 @@ from torch import nn
 from secondlook import models, weights
 from secondlook.data import Images, Split, draws, load, split
 from secondlook.data.loader import DeviceLoader
+from secondlook.experiments.filing import filed
 from secondlook.experiments.outcome import outcome, telemetry
 from secondlook.experiments.provenance import provenance, versions
 from secondlook.insight import trajectory
 from secondlook.recipe import Classifier, Data, Recipe, RecipeError, checked
-from secondlook.record import Record, folder_for, save
+from secondlook.record import Record
 from secondlook.training import batched
 from secondlook.training.checkpoint import Checkpoint, Stopped
 from secondlook.training.loop import Training, check, train
@@ -90,10 +91,7 @@ def _filed(tasks, records, runs, checkpoints, **more) -> list[Record]:
         with run.mode.flags():  # which are part of it
             record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
         task.keep_weights(run.net, task.recipe)
-        save([record], folder_for(record.recipe, task.execution.records_dir, task.execution.runs_dir))
-    for checkpoint in checkpoints:
-        checkpoint.remove()
-    return records
+    return filed(records, tasks[0].execution, checkpoints)
 
 
 def build(settings: Classifier, task: "Task") -> nn.Module:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from secondlook.data import DATA_SETS, draws, hash_draws, load, split
 from secondlook.evaluation import metrics as measure
+from secondlook.experiments.filing import filed
 from secondlook.experiments.provenance import provenance, versions
 from secondlook.recipe import Data, Linear, Recipe, RecipeError
 from secondlook.record import Record
@@ -118,8 +119,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     settings, weights, biases = zip(*((m.settings, m.weights, m.biases) for m in members), strict=True)
     passed = _over_training_set(settings, weights, biases, images)
     records = [_record(r, m, p, images, told) for r, m, p in zip(group, members, passed, strict=True)]
-    checkpoint.remove()
-    return records
+    return filed(records, execution, [checkpoint])
 
 
 def _over_training_set(settings, weights, biases, images: Images) -> list[tuple[float, float, float]]:

@@ -19,13 +19,14 @@ from secondlook.data import draws
 from secondlook.evaluation import bayes
 from secondlook.experiments import vae
 from secondlook.experiments.classifier import build
+from secondlook.experiments.filing import filed
 from secondlook.experiments.gaussians import FloatLoader, Sample, deviation, digest, sample
 from secondlook.experiments.outcome import rounded
 from secondlook.experiments.provenance import provenance
 from secondlook.experiments.reading import Latents, starts
 from secondlook.insight import heads as readers
 from secondlook.recipe import VAE, Classifier, Recipe, RecipeError, Risk, checked
-from secondlook.record import Record, folder_for, save
+from secondlook.record import Record
 from secondlook.training.loop import train
 from secondlook.training.modes import Mode, choose
 
@@ -43,11 +44,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     """
     (recipe,) = group
     experiment = Experiment(recipe, execution)
-    record = experiment.record()
-    save([record], folder_for(recipe, execution.records_dir, execution.runs_dir))
-    for checkpoint in experiment.checkpoints:
-        checkpoint.remove()
-    return [record]
+    return filed([experiment.record()], execution, experiment.checkpoints)
 
 
 @dataclass

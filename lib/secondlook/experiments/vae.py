@@ -16,12 +16,13 @@ from secondlook import models
 from secondlook.data import draws
 from secondlook.experiments import classifier
 from secondlook.experiments.classifier import Task, build
+from secondlook.experiments.filing import filed
 from secondlook.experiments.outcome import rounded, telemetry
 from secondlook.experiments.provenance import provenance, versions
 from secondlook.experiments.reading import Reading
 from secondlook.insight.latents import divergence
 from secondlook.recipe import VAE, Classifier, Recipe, RecipeError
-from secondlook.record import Record, folder_for, save
+from secondlook.record import Record
 from secondlook.training import loop
 from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.denormals import flushed
@@ -74,11 +75,8 @@ def produce(group: list[Recipe], execution) -> list[Record]:
         with mode.flags():
             told = {**telemetry(run, task), "device": task.device, **more}
             record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
-        save([record], folder_for(recipe, execution.records_dir, execution.runs_dir))
-        records.append(record)
-    for used in (checkpoint, *(r.checkpoint for r in readings.values())):
-        used.remove()
-    return records
+        records += filed([record], execution)
+    return records + filed([], execution, (checkpoint, *(r.checkpoint for r in readings.values())))
 
 
 def _record(recipe: Recipe, task: Task, run: "Fit", reading: Reading) -> Record:

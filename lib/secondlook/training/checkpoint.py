@@ -5,7 +5,6 @@ by `torch.save` and read with `weights_only=True`. Two generations are kept: a d
 before it is used.
 """
 
-import glob
 import hashlib
 import io
 import json
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from secondlook.record import replace_file
+from secondlook.files import left_behind, replace_file
 
 SCHEMA = 1
 
@@ -61,13 +60,17 @@ class Checkpoint:
     def previous(self) -> Path:
         return self.path.with_name(self.path.name + ".previous")
 
+    @property
+    def _fresh(self) -> Path:
+        return self.path.with_name(self.path.name + ".new")
+
     def load(self) -> dict | None:
         """The newest whole state, or None where there never was one.
 
         Raises CheckpointError for another run's checkpoint, and where files exist but none is whole: a start from zero
         is never silent.
         """
-        for part in self._left_behind():
+        for part in left_behind(self._fresh):
             part.unlink(missing_ok=True)
         damaged = []
         for path in (self.path, self.previous):
@@ -92,20 +95,19 @@ class Checkpoint:
         body = buffer.getvalue()
         header = {"schema": SCHEMA, "identity": self.identity, "circumstances": self.circumstances, "length": len(body)}
         content = _line({**header, "sha256": _digest(header, body)}) + b"\n" + body
-        fresh = self.path.with_name(self.path.name + ".new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(fresh, content)
+            replace_file(self._fresh, content)
         except OSError as error:
             with suppress(OSError):
-                fresh.unlink(missing_ok=True)
+                self._fresh.unlink(missing_ok=True)
             raise CheckpointError(
                 f"{self.path}: cannot be written ({error.strerror}); the one before it is intact: make room or choose "
                 "another folder, and run the same command again"
             ) from error
         if self.path.exists():
             self.path.replace(self.previous)
-        fresh.replace(self.path)
+        self._fresh.replace(self.path)
         self._last = time.monotonic()
 
     def due(self) -> tuple[str, int | None]:
@@ -126,13 +128,8 @@ class Checkpoint:
             raise Stopped(self.path, signal_number)
 
     def remove(self) -> None:
-        for path in (self.path, self.previous, self.path.with_name(self.path.name + ".new"), *self._left_behind()):
+        for path in (self.path, self.previous, self._fresh, *left_behind(self._fresh)):
             path.unlink(missing_ok=True)
-
-    def _left_behind(self) -> list[Path]:
-        """Parts of files whose writing process is gone."""
-        parts = self.path.parent.glob(f".{glob.escape(self.path.name)}.new.*.part")
-        return [part for part in parts if not Path("/proc", part.suffixes[-2][1:]).exists()]
 
     def _compare(self, path: Path, header: dict) -> None:
         differs = [
@@ -151,9 +148,8 @@ class Checkpoint:
 
 def read(path: Path) -> tuple[dict, dict]:
     """Header and state of a checkpoint. Raises CheckpointError where it is not whole."""
-    content = Path(path).read_bytes()
-    line, _, body = content.partition(b"\n")
     try:
+        line, _, body = Path(path).read_bytes().partition(b"\n")
         header = json.loads(line)
         stated = header.pop("sha256")
         if header["schema"] != SCHEMA:
@@ -161,7 +157,7 @@ def read(path: Path) -> tuple[dict, dict]:
         if stated != _digest(header, body) or _line({**header, "sha256": stated}) != line:
             raise ValueError("its digest does not match")
         return header, torch.load(io.BytesIO(body), weights_only=True)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # whatever it is, this is no whole checkpoint
         raise CheckpointError(f"{path}: damaged checkpoint ({error})") from None
 
 

@@ -200,7 +200,9 @@ def train(
                 part = slice(start, start + size)
                 batch.step(x[part], y[part], _factor(schedule, (number * block + start) / total))
         progress((number + 1) / blocks)
-        if checkpoint:
+        if checkpoint and number + 1 == blocks:
+            checkpoint.save(_state(blocks, batches, members))
+        elif checkpoint:
             checkpoint.offer(lambda done=number + 1: _state(done, batches, members))
     for key, own in keyed.items():
         _finish(batches[key], [members[i] for i in own])

@@ -1,0 +1,121 @@
+"""Files that are whole or absent, on any file system, and arrays that may not be what they state."""
+
+import errno
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+# What file systems answer that cannot sync a file or a folder (network, FUSE), or cannot lock.
+UNABLE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.ENOLCK}
+PATIENCE = 120.0  # seconds for a lock: whoever holds one writes a few hundred kB
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes `content` to `path`: the file is whole or absent, even after a power cut where the system can promise it.
+
+    Parts that killed writers left behind are removed. Raises OSError; the file is then as it was.
+    """
+    for part in left_behind(path):
+        part.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            _sync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    with suppress(PermissionError):  # a folder that may be written but not read, or Windows
+        handle = os.open(path.parent, os.O_RDONLY)
+        try:
+            _sync(handle)
+        finally:
+            os.close(handle)
+
+
+def left_behind(path: Path) -> list[Path]:
+    """Parts of `path` whose writing process is gone."""
+    start, end = f".{path.name}.", ".part"
+    names = os.listdir(path.parent) if path.parent.is_dir() else []
+    parts = {name: name[len(start) : -len(end)] for name in names if name.startswith(start) and name.endswith(end)}
+    return [path.with_name(name) for name, process in parts.items() if process.isdecimal() and not _alive(int(process))]
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """Returns nothing where a file can be written in `folder`, which is made; `option` is what names another.
+
+    Raises OSError with the folder, what the system says and the way out.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0" * 4096)
+            file.flush()
+            _sync(file.fileno())
+    except OSError as error:
+        raise OSError(
+            f"{folder}: cannot be written ({error.strerror}), and nothing was begun; make it writable, make room, or "
+            f"name another folder with {option}"
+        ) from None
+
+
+@contextmanager
+def locked(folder: Path):
+    """Inside, no other process is: by a lock of the system, or by a marker file where it has none.
+
+    Raises OSError where neither can be had, TimeoutError where another holds it too long.
+    """
+    from filelock import FileLock, SoftFileLock
+
+    lock = FileLock(folder / ".lock", timeout=PATIENCE)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+        lock = SoftFileLock(folder / ".lock.held", timeout=PATIENCE)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def member(bundle, name: str, most: int) -> np.ndarray:
+    """An array of an open .npz. What it states is looked at before it is read: type, shape and size.
+
+    Raises whatever numpy and zipfile raise for a damaged file, and ValueError for one above `most` bytes.
+    """
+    info = bundle.zip.getinfo(f"{name}.npy")
+    with bundle.zip.open(info) as file:
+        major, _ = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+        stated, there = prod(shape) * dtype.itemsize, info.file_size - file.tell()
+    if not dtype.hasobject and (stated != there or there > most):
+        raise ValueError(f"{name} states {stated} bytes and holds {there}; expected the same, at most {most}")
+    return bundle[name]
+
+
+def _sync(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in UNABLE:
+            raise
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # another user's
+        return True
+    return True
