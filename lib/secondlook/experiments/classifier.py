@@ -19,6 +19,7 @@ from secondlook.experiments.filing import filed
 from secondlook.experiments.outcome import outcome, telemetry
 from secondlook.experiments.provenance import provenance, versions
 from secondlook.insight import trajectory
+from secondlook.models.counting import following, passes
 from secondlook.recipe import Classifier, Data, Recipe, RecipeError, checked
 from secondlook.record import Record
 from secondlook.training import batched
@@ -105,22 +106,6 @@ def build(settings: Classifier, task: "Task") -> nn.Module:
         return models.build(options.pop("name", None), **options)
     except (TypeError, ValueError) as error:
         raise RecipeError(f"{task.recipe}: {error}") from None
-
-
-def following(model: dict, task: "Task") -> dict:
-    """A recipe's `model` table with what follows from a task's images, where the net has such an option."""
-    follows = {"image_size": task.side, "in_channels": task.channels, "num_classes": task.classes}
-    known = models.OPTIONS.get(model.get("name"), ())
-    return {k: v for k, v in follows.items() if k in known} | model
-
-
-@lru_cache
-def multiply_adds(model: str, channels: int, side: int) -> int:
-    """Of one image's forward pass; `model` is a whole table as JSON, and the net is counted without memory."""
-    options = json.loads(model)
-    with torch.device("meta"):
-        net = models.build(options.pop("name"), **options)
-    return sum(models.macs(net, (channels, side, side)).values())
 
 
 class Task:
@@ -228,9 +213,9 @@ class Task:
 
     def macs(self) -> int:
         """Multiply-adds of one image's forward pass. Raises RecipeError for a net that does not take the images."""
-        model = json.dumps(following(self.recipe.settings.model, self), sort_keys=True)
+        model = following(self.recipe.settings.model, self)
         try:
-            return multiply_adds(model, self.channels, self.side)
+            return passes(json.dumps(model, sort_keys=True), self.channels, self.side)[0].macs
         except (ValueError, RuntimeError) as error:
             raise RecipeError(f"{self.recipe}: {error}") from None
 

@@ -2,13 +2,12 @@
 
 import difflib
 import inspect
-import math
 
-import torch
 from torch import nn
 
 from .alexnet import AlexNet, AlexNetCIFAR
 from .conv_vgg import ConvVGG
+from .counting import macs
 from .keras_cnn import KerasCNN
 from .lenet import LeNet
 from .resnet import ResNet
@@ -60,42 +59,6 @@ def parameter_count(model: nn.Module, trainable: bool = False) -> int:
 def cam_layers(model: nn.Module) -> dict[str, nn.Module]:
     """The layers of a net that suit class activation maps, by name, from the image to the logits; {} if none does."""
     return model.cam_layers()
-
-
-def macs(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """Multiply-adds of one forward pass of one image of `input_shape` (channels, side, side), by layer name.
-
-    Counts convolutions and linear layers, without biases; nothing is computed and the model is left as it was.
-    """
-    counts: dict[str, int] = {}
-
-    def count(name: str):
-        def hook(layer: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-            counts[name] = counts.get(name, 0) + _multiply_adds(layer, inputs[0], output)
-
-        return hook
-
-    kinds = nn.Conv2d | nn.ConvTranspose2d | nn.Linear
-    hooks = [m.register_forward_hook(count(name)) for name, m in model.named_modules() if isinstance(m, kinds)]
-    modes = [(m, m.training) for m in model.modules()]
-    state = {name: t.to("meta") for name, t in [*model.named_parameters(), *model.named_buffers()]}
-    image = torch.empty(1, *input_shape, device="meta", dtype=next(model.parameters()).dtype)
-    try:
-        with torch.no_grad():
-            torch.func.functional_call(model.eval(), state, (image,), tie_weights=False)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, mode in modes:
-            module.training = mode
-    return counts
-
-
-def _multiply_adds(layer: nn.Module, x: torch.Tensor, y: torch.Tensor) -> int:
-    if isinstance(layer, nn.Linear):
-        return y.numel() * layer.in_features
-    per_weight = x if isinstance(layer, nn.ConvTranspose2d) else y  # positions at which each kernel is applied
-    return per_weight[:, 0].numel() * math.prod(layer.weight.shape)
 
 
 def _nearest(word: str, known) -> str:
