@@ -42,12 +42,6 @@ def test_settings_of_a_vae_are_its_own():
     assert (recipe.data.noise, recipe.settings.beta, recipe.settings.latent) == ("white_noise_crop", 2.0, "sample")
 
 
-def test_twice_the_epochs_are_expected_to_take_twice_the_minutes():
-    (before,) = (p for p in read("alexnet").plans("lenet-sgd", "as_coded", "full", [0]))
-    plan = customised(read("alexnet"), "as_coded", "full", [0], {"epochs": 600})[0]
-    assert plan.minutes == pytest.approx(2 * before.minutes)
-
-
 @pytest.mark.parametrize(
     ("report", "variant", "values", "message"),
     [

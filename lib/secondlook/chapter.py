@@ -257,7 +257,7 @@ def open_chapter(
     variant: str,
     seeds: str = "",
     train: str = "missing",
-    max_minutes: float = 10.0,
+    max_minutes: float = 15.0,
     data_dir: str = "",
     records_dir: str = "",
     device: str = "auto",

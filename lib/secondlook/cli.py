@@ -138,45 +138,44 @@ def count(text: str) -> int:
 
 
 def _list(arguments) -> int:
-    store = Records(arguments.records_dir, arguments.runs_dir)
-    rows = []
+    from secondlook.estimates import estimate, told
+
+    store, rows, execution = Records(arguments.records_dir, arguments.runs_dir), [], _here(arguments.profile)
     for name in [arguments.report] if arguments.report else names():
         plans = read(name).plans(profile=arguments.profile)
-        for plan, record in zip(plans, store.each(p.recipe for p in plans)):
-            r = plan.recipe
-            row = {k: getattr(r, k) for k in ("report", "run", "variant", "profile", "seed")}
-            row |= {
-                "present": record is not None,
-                "minutes": plan.minutes,
-                "gpu_minutes": plan.gpu_minutes,
-                "id": r.id,
-            }
-            if not (arguments.missing and row["present"]):
-                rows.append(row)
+        rows += list(zip(plans, store.each(p.recipe for p in plans)))
+    rows = [(p, record is not None) for p, record in rows if record is None or not arguments.missing]
+    here = execution.device, execution.processes
     if arguments.json:
-        print(json.dumps(rows, indent=1))
+        estimate([p.recipe for p, _ in rows], *here)  # which counts and measures at once what is asked one by one
+        print(json.dumps([_row(p, present, execution.device) for p, present in rows], indent=1))
         return 0
-    _print_runs(rows)
+    missing = [p.recipe for p, present in rows if not present]
+    together, runs = estimate(missing, *here), {}
+    for plan, present in rows:
+        runs.setdefault((plan.recipe.report, plan.recipe.variant, plan.run), []).append((plan, present))
+    for (report, variant, run), group in runs.items():
+        own = [plan.recipe for plan, present in group if not present]
+        state = f"{len(own)} missing, about {told(estimate(own, *here).minutes)}" if own else "all there"
+        points = len({plan.recipe.run for plan, _ in group})
+        run += f" ({points} points)" if points > 1 else ""
+        print(f"{report:<11} {variant:<13} {run:<28} {arguments.profile:<7} {_counted(len(group)):>11}  {state}")
+    print(f"{_counted(len(missing))} missing, {together}" if missing else "nothing is missing")
     return 0
 
 
-def _print_runs(rows: list[dict]) -> None:
-    """One line for each run of a variant: how many seeds are there, and what the missing ones would cost."""
-    grouped: dict[tuple, list[dict]] = {}
-    for row in rows:
-        grouped.setdefault((row["report"], row["variant"], row["run"], row["profile"]), []).append(row)
-    for (report, variant, run, profile), group in grouped.items():
-        missing = [r for r in group if not r["present"]]
-        minutes = sum(r["minutes"] or 0 for r in missing)
-        cost = (
-            f"about {minutes:.1f} min on two cores"
-            if all(r["minutes"] is not None for r in missing)
-            else "cost not measured"
-        )
-        state = "all there" if not missing else f"{len(missing)} missing, {cost}"
-        print(f"{report:<11} {variant:<13} {run:<28} {profile:<6} {len(group):>3} seeds  {state}")
-    if not rows:
-        print("nothing is missing")
+def _row(plan: Plan, present: bool, device: str) -> dict:
+    from secondlook.estimates import estimate
+
+    row = {k: getattr(plan.recipe, k) for k in ("report", "run", "variant", "profile", "seed", "id")}
+    return row | {"present": present, "minutes": round(estimate([plan.recipe], device).minutes, 4)}
+
+
+def _here(profile: str):
+    """How this machine trains where nothing else is said."""
+    from secondlook.experiments import Execution
+
+    return Execution(device=Execution().resolved_device(), processes=side_by_side(profile))
 
 
 def _data(arguments) -> int:
@@ -195,7 +194,7 @@ def _data(arguments) -> int:
 
 
 def _train(arguments) -> int:
-    from secondlook.experiments import Execution, estimate, produce, unique, without_record
+    from secondlook.experiments import Execution, estimate_for, produce, unique, without_record
     from secondlook.training.checkpoint import CheckpointError, Stopped, stop_on_signals
     from secondlook.training.parallel import WorkerError
 
@@ -207,8 +206,8 @@ def _train(arguments) -> int:
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
     execution.device = execution.resolved_device()
     execution.processes = arguments.processes or side_by_side(arguments.profile)
-    told = _told(wanted, estimate(wanted, execution))
-    print(f"{_counted(len(plans))} wanted, {len(wanted)} to train{told}", flush=True)
+    takes = f", {estimate_for(wanted, execution)}" if wanted else ""
+    print(f"{_counted(len(plans))} wanted, {len(wanted)} to train{takes}", flush=True)
     bar = Bar()
     execution.progress = bar
     try:
@@ -234,10 +233,6 @@ def _train(arguments) -> int:
 
 def _counted(count: int) -> str:
     return f"{count} record{'s' * (count != 1)}"
-
-
-def _told(wanted: list[Plan], minutes: float) -> str:
-    return f", about {minutes:.1f} minutes" if wanted and minutes else ""
 
 
 class Bar:

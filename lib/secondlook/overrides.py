@@ -3,7 +3,7 @@
 A chapter has flat parameters (`learning_rate`, `augment`), a recipe has tables. "" or -1 is as the report.
 """
 
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 
 from secondlook.data import DATA_SETS
 from secondlook.recipe import Recipe, RecipeError, nearest
@@ -41,7 +41,7 @@ def known(report: Report, values: dict) -> dict:
 
 
 def customised(report: Report, variant: str, profile: str, seeds: list[int] | None, values: dict) -> list[Plan]:
-    """Plans of the report's first headline run of a variant with these settings, costs scaled by its epochs.
+    """Plans of the report's first headline run of a variant with these settings.
 
     Raises RecipeError, before any work, for a setting the run does not have and for a value that cannot be.
     """
@@ -50,7 +50,7 @@ def customised(report: Report, variant: str, profile: str, seeds: list[int] | No
     keeps = ["evidence"] + ["predictions"] * (len(own) - 1)  # whatever the profile: a reader sees every figure of it
     plans = [replace(p, recipe=_changed(replace(p.recipe, keep=k), values)) for p, k in zip(own, keeps)]
     verify(plans[0].recipe)
-    return [_scaled(plan, before) for plan, before in zip(plans, own)]
+    return plans
 
 
 def verify(recipe: Recipe) -> None:
@@ -109,10 +109,3 @@ def _augmentation(name: str) -> dict:
     if name not in AUGMENTATIONS:
         raise RecipeError(f"unknown augment {name!r}{nearest(name, AUGMENTATIONS)}")
     return AUGMENTATIONS[name]
-
-
-def _scaled(plan: Plan, before: Plan) -> Plan:
-    epochs = [asdict(p.recipe.settings).get("epochs", 1) for p in (plan, before)]
-    longer = epochs[0] / max(epochs[1], 1e-9)
-    minutes, gpu = (None if m is None else m * longer for m in (before.minutes, before.gpu_minutes))
-    return replace(plan, minutes=minutes, gpu_minutes=gpu)

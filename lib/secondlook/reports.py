@@ -76,8 +76,6 @@ class _Planned:
     says: str = ""
     grid: dict[str, Annotated[list, Field(min_length=1)]] = field(default_factory=dict)
     seeds: Any = 1
-    minutes: float | None = None
-    gpu_minutes: float | None = None
     variants: list[Literal[VARIANTS[:-1]]] = field(default_factory=lambda: ["as_published"])
     headline: bool = False
     reduced: str = ""
@@ -140,7 +138,7 @@ class Aim:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe with what it takes to run it: minutes on two cores and on one GPU, None where nobody measured.
+    """A recipe, and what its report says of it.
 
     `run` is the run's name in the report's file, without the point of its grid; the command line takes either.
     `reduced` says in a few words what the profile `reduced` changes of the report's protocol, "" where it is whole.
@@ -148,8 +146,6 @@ class Plan:
 
     recipe: Recipe
     says: str
-    minutes: float | None
-    gpu_minutes: float | None
     headline: bool
     run: str = ""
     reduced: str = ""
@@ -158,12 +154,6 @@ class Plan:
         """What makes the records of the plan's run, all seeds; `run` names another, such as the whole grid's."""
         r = self.recipe
         return f"secondlook train {r.report} --run {run or r.run} --variant {r.variant} --profile {r.profile}"
-
-
-def cost(plans: Iterable[Plan]) -> tuple[float, float]:
-    """Minutes on two cores and on a GPU that the plans are expected to take."""
-    plans = list(plans)
-    return sum(p.minutes or 0.0 for p in plans), sum(p.gpu_minutes or 0.0 for p in plans)
 
 
 @dataclass(frozen=True)
@@ -343,7 +333,7 @@ def _plan(values: dict, report, run, variant, profile, seed, where) -> Plan:
         },
         where,
     )  # fmt: skip
-    return Plan(recipe, plan.says or run, plan.minutes, plan.gpu_minutes, plan.headline, reduced=plan.reduced)
+    return Plan(recipe, plan.says or run, plan.headline, reduced=plan.reduced)
 
 
 def _with_seed(first: Plan, seed: int) -> Plan:

@@ -11,10 +11,11 @@ import numpy as np
 
 from secondlook.claims import forms
 from secondlook.claims.forms import INCONCLUSIVE, NOT_RUN, TOO_FEW, Outcome
+from secondlook.estimates import core_time
 from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.recipe import Recipe, RecipeError, nearest
 from secondlook.record import Record
-from secondlook.reports import Claim, Plan, Published, Report, cost
+from secondlook.reports import Claim, Plan, Published, Report
 
 PROFILE, REDUCED = "full", "reduced"
 
@@ -153,8 +154,7 @@ class Evidence:
     def _command(self, run: str, variant: str, ids: list[str]) -> tuple[str, str]:
         """What makes the records of these recipes of a run, and how long that is expected to take."""
         plans = [p for p in self.report.plans(run, variant, PROFILE) if p.recipe.id in ids]
-        minutes, gpu = cost(plans)
-        return plans[0].command(run), f"{minutes:,.0f} minutes on two cores, {gpu:,.1f} on a GPU"
+        return plans[0].command(run), f"about {core_time(p.recipe for p in plans)}"
 
     def _anew(self, records: list[Record]) -> str:
         """The command that makes these records again, as the present version keeps them."""

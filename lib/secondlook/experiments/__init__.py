@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secondlook.estimates import Estimate, core_minutes, estimate
 from secondlook.experiments.filing import check_folders
 from secondlook.recipe import KEEPS, Recipe, RecipeError, nearest
 from secondlook.record import Record, Records
@@ -57,12 +58,12 @@ class Outcome:
 
 
 def load_or_produce(
-    plans: list[Plan], execution: Execution | None = None, *, train: str = "missing", max_minutes: float = 10.0
+    plans: list[Plan], execution: Execution | None = None, *, train: str = "missing", max_minutes: float = 15.0
 ) -> Outcome:
     """Records for `plans`: those that exist are loaded, missing ones trained if their estimate fits `max_minutes`.
 
     train is `missing`, `always` (again, replacing) or `never`; the environment variable SECONDLOOK_TRAIN=never wins.
-    A plan nobody has timed counts as fitting. Raises RecipeError for a bad `train`, DataError for missing data.
+    Raises RecipeError for a bad `train`, DataError for missing data.
     """
     if train not in TRAIN:
         raise RecipeError(f"unknown train {train!r}{nearest(train, TRAIN)}")
@@ -76,8 +77,8 @@ def load_or_produce(
     if wanted and train == "never":
         switched = "SECONDLOOK_TRAIN=never, as in every build of the book," if forbidden else 'train="never"'
         reason = f"{switched} switches training off"
-    elif wanted and (minutes := estimate(wanted, execution)) > max_minutes:
-        reason = f"an estimated {minutes:.1f} minutes of training are more than max_minutes={max_minutes:g}"
+    elif wanted and (expected := estimate_for(wanted, execution)).minutes > max_minutes:
+        reason = f"training takes {expected}, more than max_minutes={max_minutes:g}"
     elif wanted:
         execution.deadline = execution.deadline or time.monotonic() + 60 * max_minutes
         if not _in_time(wanted, execution):
@@ -110,6 +111,19 @@ def unique(plans: list[Plan]) -> list[Plan]:
     return list({p.recipe.id: p for p in reversed(plans)}.values())[::-1]
 
 
+def richest(plans: list[Plan]) -> list[Recipe]:
+    """The recipes of the plans, of equal ones the one that keeps most."""
+    found: dict[str, Recipe] = {}
+    for recipe in sorted((p.recipe for p in plans), key=lambda r: -KEEPS.index(r.keep)):
+        found.setdefault(recipe.id, recipe)
+    return [found[p.recipe.id] for p in unique(plans)]
+
+
+def estimate_for(plans: list[Plan], execution: Execution) -> Estimate:
+    """How long `produce` will take for these plans. Measures what units of work cost here, where that is not known."""
+    return estimate(richest(plans), execution.resolved_device(), execution.processes)
+
+
 def produce(plans: list[Plan], execution: Execution) -> list[Record]:
     """Trains every plan, group by group, and files each record as soon as it is whole.
 
@@ -119,16 +133,13 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
     """
     from secondlook.training.checkpoint import Stopped
 
-    richest: dict[str, Recipe] = {}
-    for recipe in sorted((p.recipe for p in plans), key=lambda r: -KEEPS.index(r.keep)):
-        richest.setdefault(recipe.id, recipe)  # of equal recipes the one that keeps most
-    recipes, groups = [richest[p.recipe.id] for p in unique(plans)], []
+    recipes, groups = richest(plans), []
     check_folders(recipes, execution)
     for kind in dict.fromkeys(r.kind for r in recipes):
         module = importlib.import_module(f"secondlook.experiments.{kind}")
         groups += module.groups([r for r in recipes if r.kind == kind])
     if execution.processes > 1 and len(recipes) > 1 and execution.resolved_device() == "cpu":
-        return _side_by_side(groups, {p.recipe.id: p.minutes for p in plans}, execution)
+        return _side_by_side(groups, execution)
     made: list[Record] = []
     for group in groups:
         if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
@@ -144,17 +155,14 @@ def _produce(group: list[Recipe], execution: Execution) -> list[Record]:
         return importlib.import_module(f"secondlook.experiments.{group[0].kind}").produce(group, execution)
 
 
-def _side_by_side(groups: list[list[Recipe]], minutes: dict[str, float | None], execution: Execution) -> list[Record]:
-    """The groups in several processes; seeds of one net, which share a step on a GPU, share nothing here.
-
-    `minutes` says by recipe id what each is expected to take, where somebody knows.
-    """
+def _side_by_side(groups: list[list[Recipe]], execution: Execution) -> list[Record]:
+    """The groups in several processes; seeds of one net, which share a step on a GPU, share nothing here."""
     from secondlook.training.parallel import in_processes
 
     units = [unit for g in groups for unit in ([[r] for r in g] if g[0].kind == "classifier" else [g])]
     processes, shares = min(execution.processes, len(units)), [0.0] * len(units)
     label = f"{groups[0][0].report}, {sum(map(len, units))} runs, {processes} at a time"
-    costs = [sum(minutes[recipe.id] or 0.1 for recipe in unit) for unit in units]
+    costs = [core_minutes(unit) for unit in units]
 
     def progress(number: int, _, share: float) -> None:
         shares[number] = max(share, shares[number])  # a run of two phases begins twice
@@ -163,9 +171,3 @@ def _side_by_side(groups: list[list[Recipe]], minutes: dict[str, float | None], 
     in_processes(_produce, units, execution, processes, progress)
     store = Records(execution.records_dir, execution.runs_dir)
     return [store.get(recipe) for unit in units for recipe in unit]
-
-
-def estimate(plans: list[Plan], execution: Execution) -> float:
-    """Minutes that training `plans` takes here, from the report's own timings; 0 for what nobody has timed."""
-    gpu = execution.device.startswith("cuda")
-    return sum((p.gpu_minutes if gpu and p.gpu_minutes is not None else p.minutes) or 0.0 for p in unique(plans))

@@ -37,7 +37,7 @@ def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
     """Recipes whose VAE is the same together."""
     found: dict[str, list[Recipe]] = {}
     for recipe in recipes:
-        found.setdefault(json.dumps(_training(recipe), sort_keys=True), []).append(recipe)
+        found.setdefault(json.dumps(training(recipe), sort_keys=True), []).append(recipe)
     return list(found.values())
 
 
@@ -48,7 +48,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     """
     tasks = [Task(as_classifier(r), execution) for r in group]
     _check(group, tasks[0].classes)
-    task, recipe, trained_on = tasks[0], group[0], _training(group[0])
+    task, recipe, trained_on = tasks[0], group[0], training(group[0])
     name = "vae-" + _short(json.dumps(trained_on, sort_keys=True))
     checkpoint = checkpoint_for(name, trained_on, task.images.digest, execution)
     net = build(task.recipe.settings, task)
@@ -103,7 +103,7 @@ def _check(group: list[Recipe], classes: int) -> None:
             )
 
 
-def _training(recipe: Recipe) -> dict:
+def training(recipe: Recipe) -> dict:
     """What the VAE depends on, and not what is done with it afterwards."""
     data, settings = asdict(recipe.data), asdict(recipe.settings)
     if recipe.data.noise_on == "test":

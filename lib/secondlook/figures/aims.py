@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from secondlook.estimates import core_time
 from secondlook.figures.marks import label_rows, within
 from secondlook.figures.tables import Table
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, finish
 from secondlook.figures.values import counted, joined, mean_interval, percent, spread
-from secondlook.reports import cost
 
 AIM = CLASS_COLOURS[2]
 
@@ -61,7 +61,7 @@ def aims(attempts: Sequence, id: str = "aims") -> go.Figure:
 
 
 def aims_table(attempts: Sequence) -> Table:
-    """Every aim with what its records reach, and the minutes of those that are missing."""
+    """Every aim with what its records reach, and what those that are missing take."""
     heads = ("aim", "at least", "published", "reached", "state", "still to run")
     rows = []
     for a in attempts:
@@ -95,5 +95,4 @@ def _still(attempt) -> str:
     """How many records are missing, and what they are expected to take."""
     if not attempt.missing:
         return ""
-    minutes, gpu = cost(attempt.missing)
-    return f"{counted(len(attempt.missing), 'record')}, {minutes:,.0f} minutes on two cores or {gpu:,.1f} on a GPU"
+    return f"{counted(len(attempt.missing), 'record')}, {core_time(p.recipe for p in attempt.missing)}"

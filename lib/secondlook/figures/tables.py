@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from secondlook.estimates import core_time
 from secondlook.figures.published import Comparison, Row, compare
 from secondlook.figures.values import VARIANT_WORDS, caption, counted, flat, percent
 from secondlook.recipe import nearest
-from secondlook.reports import VERDICTS, Plan, Report, cost
+from secondlook.reports import VERDICTS, Plan, Report
 
 SHORT = 7  # digits of a record's id
 SHOWN = 3  # ids, or numbers, in a cell
@@ -158,7 +159,7 @@ def _measured(c: Comparison) -> str:
 def missing_table(
     plans: Iterable[Plan], caption: str = "Runs without records, and the commands that make them"
 ) -> Table:
-    """Every run of which records are missing: how many, the minutes they are expected to take, and the command.
+    """Every run of which records are missing: how many, what they take, and the command.
 
     `plans` are those without a record, as `Chapter.missing` has them. Shared recipes are counted once. A long one is
     folded, and its caption then says how many records it lists.
@@ -169,11 +170,11 @@ def missing_table(
         groups.setdefault((r.report, plan.run or r.run, r.variant, r.profile), {})[r.id] = plan
     told = []
     for (_, run, variant, _), own in groups.items():
-        minutes, gpu = cost(own.values())
         words = VARIANT_WORDS.get(variant, variant)
         command = next(iter(own.values())).command(run)
-        told.append((run, words, len(own), f"{minutes:,.0f}", f"{gpu:,.1f}", Html(_code(f"`{command}`"), command)))
-    heads = ("run", "variant", "records", "minutes on two cores", "minutes on a GPU", "command")
+        takes = core_time(p.recipe for p in own.values())
+        told.append((run, words, len(own), takes, Html(_code(f"`{command}`"), command)))
+    heads = ("run", "variant", "records", "takes about", "command")
     folded = len(told) > LONG
     count = f": {counted(sum(len(own) for own in groups.values()), 'record')}, {counted(len(told), 'command')}"
     return Table(heads, tuple(told), caption + count * folded, folded)
