@@ -16,10 +16,10 @@ def noise(seed: int, size: float, salt=0):
     return size * np.random.default_rng([seed, salt]).normal()
 
 
-def recipes(report: str, runs: dict[str, Iterable[str]]) -> list[Recipe]:
-    """The full recipes of runs by variant."""
+def recipes(report: str, runs: dict[str, Iterable[str]], profile: str = "full") -> list[Recipe]:
+    """The recipes of runs by variant."""
     own = reports.read(report)
-    return [recipe for variant, names in runs.items() for run in names for recipe in own.recipes(run, variant)]
+    return [recipe for variant, names in runs.items() for run in names for recipe in own.recipes(run, variant, profile)]
 
 
 def records_in(

@@ -70,9 +70,10 @@ def made_up(recipe):
     return metrics, {"labels": labels, "predictions": predictions}
 
 
-def world(folder, change=None, keep=lambda r: True):
-    """Full records of the four depths, made up, then changed by `change(recipe, metrics, arrays)`, in `folder`."""
-    return records_in(folder, filter(keep, recipes("vgg", {"as_published": RUNS})), made_up, change, "arrays")
+def world(folder, change=None, keep=lambda r: True, profile="full"):
+    """Records of the four depths, made up, then changed by `change(recipe, metrics, arrays)`, in `folder`."""
+    chosen = recipes("vgg", {"as_published": RUNS}, profile)
+    return records_in(folder, filter(keep, chosen), made_up, change, "arrays")
 
 
 verdicts = partial(made_up_verdicts, "vgg")
@@ -168,6 +169,23 @@ def test_every_claim_that_needs_a_run_can_be_reproduced(base):
 def test_a_record_that_breaks_a_claim_changes_its_verdict(tmp_path, base, claim, changed, verdict):
     after = verdicts(world(tmp_path, changed))[claim]
     assert after.verdict == verdict, after.why
+
+
+ONE_SEED = "V3"  # all that the reduced profile plans of two of its depths
+BROKEN = [c[:2] for c in CASES if c[2] == "not reproduced" and c[0] != ONE_SEED]
+
+
+def test_reduced_records_indicate_and_leave_every_verdict_open(tmp_path):
+    told = verdicts(world(tmp_path, profile="reduced"))
+    assert {told[id_].verdict for id_ in NEEDS} == {"not run"}
+    outcomes = {id_: told[id_].indication.outcome for id_ in NEEDS}
+    assert outcomes == {**dict.fromkeys(NEEDS, "holds"), ONE_SEED: "too few seeds"}
+
+
+@pytest.mark.parametrize(("claim", "changed"), BROKEN, ids=[f"{c[0]}-{k}" for k, c in enumerate(BROKEN)])
+def test_a_reduced_record_that_breaks_a_claim_changes_its_indication(tmp_path, claim, changed):
+    found = verdicts(world(tmp_path, changed, profile="reduced"))[claim].indication
+    assert found.outcome == "does not hold", found.why
 
 
 @pytest.mark.parametrize("claim", NEEDS)

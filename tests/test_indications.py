@@ -87,6 +87,15 @@ def test_some_seeds_of_a_whole_run_indicate_until_all_are_there(more, tmp_path):
     assert found.indication.says.startswith("4 of 10 seeds: holds (p = ")
 
 
+def test_a_reduced_run_beside_a_whole_one_says_so(tmp_path):
+    root = claimed(tmp_path, CLAIMS["greater"][0], '\n[profile.reduced.run.a]\nepochs = 2.0\nreduced = "2 epochs"\n')
+    path = root / "reports" / "pair.toml"  # ten seeds in every profile
+    path.write_text(path.read_text().replace("[run.a]", "seeds = 10\n[run.a]"))
+    train(root, "reduced", keep=lambda r: r.run == "a")
+    found = verdict(root, train(root, keep=lambda r: r.run == "b")).indication
+    assert found.says.startswith("2 epochs; others in full: holds (p = ")
+
+
 def test_indications_of_a_family_are_adjusted_for_its_size(tmp_path):
     gap = 0.816 - 0.0014
     for more, expected in (("", "holds"), ('[family.f]\nclaims = ["X", "Y"]', "inconclusive")):

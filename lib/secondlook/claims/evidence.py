@@ -79,13 +79,13 @@ class Evidence:
 
     @property
     def reduced(self) -> str:
-        """What was reduced in the runs used, in the words of the report's file; of whole ones the seeds there are."""
+        """What was reduced in the runs used, in the words of the report's file; of whole runs the seeds there are."""
         told: dict[str, None] = {}
         for run in dict.fromkeys((r.run, r.variant) for r in self.asked if r.id in self.used):
             plans = self.protocol.plans(*run, self.where)
             made = sum(p.recipe.id in self.used for p in plans)
             told[plans[0].reduced or f"{made} of {len(plans)} seeds" * (made < len(plans))] = None
-        return "; ".join(t for t in told if t)
+        return "; ".join(t or "others in full" for t in sorted(told, key=lambda t: not t)) if any(told) else ""
 
     @property
     def where(self) -> str:
