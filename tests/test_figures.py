@@ -673,7 +673,10 @@ def test_the_scoreboard_counts_no_indication_among_verdicts():
     plain = figures.scoreboard({"one": [SimpleNamespace(verdict="not run", indication=None)] * 3})
     shown = figures.scoreboard({"one": found})
     assert [t.name for t in plain.data] == ["not run (3)"]
-    assert [(t.name, t.xaxis) for t in shown.data[1:]] == [("holds (1)", "x2"), ("does not hold (1)", "x2")]
+    assert [(t.name, t.xaxis) for t in shown.data[1:]] == [
+        ("indication: holds (1)", "x2"),
+        ("indication: does not hold (1)", "x2"),
+    ]
     assert (shown.data[0].name, shown.layout.title.text) == (plain.data[0].name, plain.layout.title.text)
     assert "one: 1 holds, 1 does not hold" in shown.layout.meta["secondlook"]["alt"]
 

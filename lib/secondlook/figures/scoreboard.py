@@ -25,14 +25,11 @@ def scoreboard(judgements: dict[str, list], id: str = "claims-by-verdict") -> go
     indicated = {n: Counter(j.indication.outcome for j in found if j.indication) for n, found in judgements.items()}
     figure = go.Figure()
     _bars(figure, counts, VERDICTS, COLOURS)
-    _bars(figure, indicated, INDICATIONS, INDICATED, xaxis="x2", legend="legend2", marker_pattern_shape="/")
+    _bars(figure, indicated, INDICATIONS, INDICATED, "indication: ", xaxis="x2", cliponaxis=False)
     figure.update_layout(barmode="stack", xaxis_title="claims", legend_traceorder="normal")
     hints = sum(sum(indicated.values(), Counter()).values())
     if hints:
-        figure.update_layout(
-            xaxis_domain=[0, 0.68], xaxis2={"domain": [0.76, 1], "title": "indications, no verdicts"},
-            legend2={"orientation": "v", "x": 0.76, "y": 1.02, "yanchor": "bottom"},
-        )  # fmt: skip
+        figure.update_layout(xaxis_domain=[0, 0.66], xaxis2={"domain": [0.74, 1], "title": "indications"})
     top, count = total.most_common(1)[0]
     title = f"Of {total.total()} claims {total['reproduced']} are reproduced"
     if top != "reproduced":
@@ -43,12 +40,12 @@ def scoreboard(judgements: dict[str, list], id: str = "claims-by-verdict") -> go
     return finish(figure, id, title, alt, "verdicts rest on full records of real data alone", 320 + 40 * len(counts))
 
 
-def _bars(figure: go.Figure, counts: dict[str, Counter], words: Sequence[str], colours: dict, **options) -> None:
+def _bars(figure: go.Figure, counts: dict[str, Counter], words: Sequence[str], colours: dict, kind="", **options):
     total = sum(counts.values(), Counter())
     for word in (w for w in words if total[w]):
         numbers = [count[word] for count in counts.values()]
         figure.add_bar(
-            y=list(counts), x=numbers, orientation="h", name=f"{word} ({total[word]})",
+            y=list(counts), x=numbers, orientation="h", name=f"{kind}{word} ({total[word]})",
             marker_color=colours.get(word, QUIET), text=[n or "" for n in numbers], textangle=0,
             hovertemplate="%{y}: %{x} " + word + "<extra></extra>", **options,
         )  # fmt: skip
