@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from secondlook.experiments import Execution, classifier, vae
+from secondlook.experiments import Execution, classifier, linear, risk, vae
 from secondlook.recipe import Recipe
 from secondlook.record import Records
 from secondlook.training.checkpoint import read
@@ -49,16 +49,23 @@ NETS = {
         "model": {"name": "mlp_vae", "width": 0.03}, "optimizer": {"name": "adam", "learning_rate": 1e-3},
         "batch_size": 4, "epochs": 6,
     },
+    "linear": {"learning_rate": 1e-6, "strength": 10.0, "batch_size": 16, "epochs": 40.0},
+    "risk": {
+        "model": {"name": "conv_vgg", "width": 0.03}, "train_size": 40, "test_size": 40, "epochs": 6, "batch_size": 4,
+    },
 }  # fmt: skip
-KINDS = {"mlp_vae": vae}
+KINDS = {"mlp_vae": vae, "linear": linear, "risk": risk}
+EVIDENCE = ("lenet", "linear")  # whose arrays are quickly made
 
 
 def recipe(net: str) -> Recipe:
+    kind = KINDS.get(net, classifier).__name__.rpartition(".")[2]
     data = MNIST if net in ("frozen_unet", "mlp_vae") else CIFAR
     data = {**data, "validation": 0.0, "noise": "as_coded"} if net == "mlp_vae" else data
-    where = {"report": "kill", "run": net, "variant": "custom", "profile": "smoke", "seed": 1, "keep": "predictions"}
-    kind = "vae" if net == "mlp_vae" else "classifier"
-    return Recipe.from_dict({**where, "kind": kind, "data": data, "settings": NETS[net]})
+    data = {"name": "gaussians", "image_size": 32} if net == "risk" else data
+    where = {"report": "kill", "run": net, "variant": "custom", "profile": "smoke", "seed": 1, "kind": kind}
+    keep = "evidence" if net in EVIDENCE else "predictions"
+    return Recipe.from_dict({**where, "keep": keep, "data": data, "settings": NETS[net]})
 
 
 def train(net: str, folder: Path) -> int:
@@ -69,7 +76,7 @@ def train(net: str, folder: Path) -> int:
     code = 1
     try:
         warnings.simplefilter("ignore")
-        classifier.SAVE_EVERY = 0.01
+        classifier.SAVE_EVERY = linear.SAVE_EVERY = 0.01
         KINDS.get(net, classifier).produce([recipe(net)], Execution(records_dir=folder, runs_dir=folder, device="cpu"))
         code = 0
     finally:
@@ -79,7 +86,7 @@ def train(net: str, folder: Path) -> int:
 def digest(net: str, folder: Path) -> str:
     """Of everything that must be equal: weights, curves and metrics but for the seconds, predictions."""
     record = Records(folder).get(recipe(net))
-    total = hashlib.sha256(record.provenance["weights"].encode())
+    total = hashlib.sha256(record.provenance.get("weights", "").encode())
     for name in sorted(set(record.history) - {"seconds", "first_seconds"}):
         total.update(record.history[name].tobytes())
     for name in sorted(record.arrays):
@@ -144,8 +151,9 @@ def main() -> int:
     torch.set_num_threads(1)
     chance, bad, all_kills = random.Random(arguments.seed), 0, 0
     for i, net in enumerate(arguments.nets):
-        own = vae.as_classifier(recipe(net)) if net in KINDS else recipe(net)
-        classifier.Task(own, Execution(device="cpu")).macs()  # loads images and code, once for all
+        if KINDS.get(net, vae) is vae:  # images and code are loaded here, once for all
+            own = vae.as_classifier(recipe(net)) if net in KINDS else recipe(net)
+            classifier.Task(own, Execution(device="cpu")).macs()
         start = time.monotonic()
         straight = trial(net, 0, chance, 0.0)["digest"]
         longest = (time.monotonic() - start) / 3

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import warnings
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -178,9 +179,11 @@ class Task:
             run = train(
                 net, loader("train"), settings, self.recipe.seed, validation=validation, test=test, mode=mode,
                 checkpoint=checkpoint, progress=lambda share: self.execution.progress(label, share),
-                track=track,
+                track=track, path=path,
             )  # fmt: skip
-        run.path = path if path is not None and path.whole(run.epoch) else None  # no checkpoint has room for it
+        if path is not None and not path.whole(run.epoch):
+            warnings.warn(f"{label}: the checkpoint has no path of the weights, nor will the record", stacklevel=2)
+            run.path = None
         return run
 
     def _path(self, net: nn.Module, settings: Classifier) -> trajectory.Path | None:

@@ -22,6 +22,7 @@ from secondlook.training import features
 from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.linear import Member, loss_and_gradient, penalty, penalty_gradient, train
 
+SAVE_EVERY = 60.0  # seconds between two checkpoints
 SMALL = 1000  # images in the course's validation and test sets
 DRAWS = 1000
 CHUNK = 2000
@@ -106,6 +107,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
         execution.runs_dir / "checkpoints" / f"linear-{identity}.ckpt",
         {"runs": [r.id for r in group], "data": images.source.digest},
         {"threads": torch.get_num_threads(), "versions": versions()},
+        every=SAVE_EVERY,
         deadline=execution.deadline,
     )
     members = train(

@@ -76,7 +76,9 @@ def train_heads(
         for name, values in row.items():
             heads.history.setdefault(name, []).append(values.tolist())
         progress((epoch + 1) / epochs)
-        if checkpoint:
+        if checkpoint and epoch + 1 == epochs:
+            checkpoint.save(_state(heads, optimizer, epochs))
+        elif checkpoint:
             checkpoint.offer(lambda done=epoch + 1: _state(heads, optimizer, done))
     heads.weights.requires_grad_(False)
     heads.biases.requires_grad_(False)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MOST_WEIGHTS = 500_000  # of a net whose path is kept, in memory, until the training ends
+MOST_WEIGHTS = 500_000  # of a net whose path is kept, in memory and in checkpoints, until the training ends
 MOST_POINTS = 31
 SKETCH = 64  # dimensions
 SIDE = 13  # points of the slice along each axis
@@ -35,7 +35,7 @@ class Path:
             self.epochs.append(epoch)
 
     def whole(self, epochs: int) -> bool:
-        """Whether it holds all of a training of so many epochs; it does not where one went on from a checkpoint."""
+        """Whether it holds all of a training of so many epochs."""
         return len(self.rows) == 1 + epochs // self.every
 
 

@@ -32,17 +32,18 @@ def check(settings: Classifier, validated: bool) -> None:
 @flushed()
 @kept()
 def train(net, loader, settings, seed, *, validation=None, test=None, mode=None, checkpoint=None,
-          progress=lambda share: None, track=lambda epoch, row: None) -> "Training":  # fmt: skip
+          progress=lambda share: None, track=lambda epoch, row: None, path=None) -> "Training":  # fmt: skip
     """Trains `net`, in place, for `settings.epochs` epochs; returns what became of it.
 
     `loader`, a DeviceLoader, gives the batches. `validation`, another, is evaluated after each epoch and decides on
     plateaus, early stopping and best weights; `test` is evaluated and decides nothing. `checkpoint` is offered the
     state after every step, and a run goes on from the one it finds. `progress` is told the share that is done,
-    `track` each epoch's numbers. Raises RecipeError for settings that cannot be, before any work, and Stopped when
-    asked to stop.
+    `track` each epoch's numbers; the `path` of the weights that it adds to is part of the checkpoint. Raises
+    RecipeError for settings that cannot be, before any work, and Stopped when asked to stop.
     """
     check(settings, validation is not None)
     run = Training(net, settings, loader, mode or Mode())
+    run.path = path
     if checkpoint:
         run.restore(checkpoint.load())
 
@@ -213,6 +214,7 @@ class Training:
             "sums": self.sums,
             "finite": self.finite,
             "seconds": self._elapsed(),
+            "path": vars(self.path) if self.path is not None else {},
             **parts,
         }
         return _on_cpu({**told, "schedule": self.schedule.state()})
@@ -231,6 +233,8 @@ class Training:
         self.sums.copy_(state["sums"])
         self.finite.copy_(state["finite"])
         self.marks = [mark.to(self.mode.device) for mark in state["marks"]]
+        if self.path is not None:
+            vars(self.path).update(state.get("path", {}))
 
     def _step_losses(self) -> list:
         """The mean loss of every `log_every` steps of the epoch; what is left after the last of them is not told."""
