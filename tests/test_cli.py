@@ -111,6 +111,20 @@ def test_check_gives_stable_fields(capsys):
         assert list(row)[8:11] == ["profile", "data", "records"]
 
 
+@pytest.mark.parametrize("command", [["check", "linear"], ["list", "linear", "--json"]])
+def test_a_damaged_file_of_records_is_told_and_the_rest_is_answered(command, tmp_path, capsys):
+    folder = tmp_path / "records" / "linear"
+    folder.mkdir(parents=True)
+    (folder / "as_coded.full.json").write_text("{")
+    (folder / "._as_coded.full.json").write_bytes(b"\x00\xff")
+    assert run(*command, *folders(tmp_path)) == 1
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) > 10
+    assert "secondlook: left out: " in told.err
+    assert "as_coded.full.json: not a file of records" in told.err
+    assert "._as_coded" not in told.err
+
+
 def test_seeds_read_spans_and_lists():
     assert seeds("0-2,7") == [0, 1, 2, 7]
     for bad in ("", "a", "3-1", "-1"):

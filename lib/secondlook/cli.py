@@ -1,6 +1,7 @@
 """The command line: arguments in, the library's answers out.
 
-Exit codes: 0 done, 1 something failed, 2 a mistake in the command or its input, 143 or 130 stopped by a signal.
+Exit codes: 0 done, 1 something failed or was left out, 2 a mistake in the command or its input, 143 or 130 stopped by
+a signal.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         patient_threads()
     from secondlook.data import DataError
 
+    warnings.showwarning = lambda message, *_: print(f"secondlook: {message}", file=sys.stderr)
     try:
         return arguments.run_command(arguments)
     except BrokenPipeError:
@@ -149,7 +152,7 @@ def _list(arguments) -> int:
     if arguments.json:
         estimate([p.recipe for p, _ in rows], *here)  # which counts and measures at once what is asked one by one
         print(json.dumps([_row(p, present, execution.device) for p, present in rows], indent=1))
-        return 0
+        return int(bool(store.problems))
     missing = [p.recipe for p, present in rows if not present]
     together, runs = estimate(missing, *here), {}
     for plan, present in rows:
@@ -161,7 +164,7 @@ def _list(arguments) -> int:
         run += f" ({points} points)" if points > 1 else ""
         print(f"{report:<11} {variant:<13} {run:<28} {arguments.profile:<7} {_counted(len(group)):>11}  {state}")
     print(f"{_counted(len(missing))} missing, {together}" if missing else "nothing is missing")
-    return 0
+    return int(bool(store.problems))
 
 
 def _row(plan: Plan, present: bool, device: str) -> dict:
@@ -277,12 +280,11 @@ def _check(arguments) -> int:
     found = [j for name in ([arguments.report] if arguments.report else names()) for j in judge(name, store)]
     if arguments.json:
         print(json.dumps([j.as_dict() for j in found], indent=1, ensure_ascii=False))
-        return 0
-    for j in found:
+    for j in found if not arguments.json else ():
         print(f"{j.id:<4} {j.verdict:<22} {j.says}\n{'':<27} {j.why}")
         if j.indication:
             print(f"{'':<27} Indication, no verdict: {j.indication.says}")
-    return 0
+    return int(bool(store.problems))
 
 
 def _bench(arguments) -> int:
