@@ -4,7 +4,7 @@ Every real set is held against its pinned digest on load; a damaged or foreign f
 """
 
 import hashlib
-import os
+import io
 import shutil
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import numpy as np
 
 from secondlook.data import standins
 from secondlook.data.images import DATA_SETS, KEYS, DataError, Images, MissingDataError, canonical
+from secondlook.files import member, replace_file
 from secondlook.recipe import Data
 
+LARGEST = 2**28  # bytes of one array, more than any of the sets has
 OFFICIAL = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "mnist": "MNIST/raw"}
 
 
@@ -115,7 +117,7 @@ def _read_npz(name: str, file: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             missing = [key for key in KEYS if key not in archive]
-            arrays = {} if missing else {key: archive[key] for key in KEYS}
+            arrays = {} if missing else {key: member(archive, key, LARGEST) for key in KEYS}
     except Exception as error:  # a damaged archive fails in a dozen ways: each is the same to the reader
         raise DataError(f"{file}: not a readable .npz file ({error}); {way_out}") from error
     if missing:
@@ -146,9 +148,6 @@ def _torchvision(name: str):
 
 
 def _write_npz(images: Images, file: Path) -> None:
-    part = file.with_suffix(".part")
-    with part.open("wb") as handle:
-        np.savez(handle, **{key: getattr(images, key) for key in KEYS})
-        handle.flush()
-        os.fsync(handle.fileno())
-    part.replace(file)
+    buffer = io.BytesIO()
+    np.savez(buffer, **{key: getattr(images, key) for key in KEYS})
+    replace_file(file, buffer.getbuffer())
