@@ -13,10 +13,9 @@ from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from secondlook import overrides, reports
 from secondlook.experiments import Execution
+from secondlook.files import check_writable, lock
 from secondlook.parameters import ParameterError, check_values, parse, seeds
 from secondlook.recipe import RecipeError, nearest
 
@@ -37,7 +36,7 @@ def execute(names: list[str], assignments=(), out_dir=None, timeout: int | None 
     jobs = {name: _job(name, list(assignments), folder, root) for name in names}
     ended = {}
     with ExitStack() as locks:
-        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder, "--out-dir")
         for _, _, output in jobs.values():
             locks.enter_context(_alone(output))
         with _signals() as came:
@@ -117,8 +116,8 @@ def _literal(path: Path) -> str:
 def _alone(output: Path):
     """Held while the output is written. Raises ParameterError where another process holds it."""
     try:
-        return FileLock(output.with_name(f".{output.name}.lock")).acquire(timeout=0)
-    except Timeout:
+        return lock(output.with_name(f".{output.name}.lock"), 0)
+    except TimeoutError:
         raise ParameterError(f"another process is writing {output}; wait for it, or choose another --out-dir") from None
 
 

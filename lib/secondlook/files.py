@@ -3,7 +3,7 @@
 import errno
 import os
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 
@@ -65,26 +65,19 @@ def check_writable(folder: Path, option: str) -> None:
         ) from None
 
 
-@contextmanager
-def locked(folder: Path):
-    """Inside, no other process is: by a lock of the system, or by a marker file where it has none.
+def lock(path: Path, patience: float = PATIENCE):
+    """A lock that is held, to be used with `with`: one of the system, or a marker file where it has none.
 
-    Raises OSError where neither can be had, TimeoutError where another holds it too long.
+    Raises TimeoutError where somebody else holds it for longer than `patience` seconds, OSError where none can be had.
     """
     from filelock import FileLock, SoftFileLock
 
-    lock = FileLock(folder / ".lock", timeout=PATIENCE)
     try:
-        lock.acquire()
+        return FileLock(path).acquire(timeout=patience)
     except OSError as error:
         if error.errno not in UNABLE:
             raise
-        lock = SoftFileLock(folder / ".lock.held", timeout=PATIENCE)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return SoftFileLock(path.with_name(f"{path.name}.held")).acquire(timeout=patience)
 
 
 def member(bundle, name: str, most: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import pydantic.dataclasses
 
-from secondlook.files import locked, replace_file
+from secondlook.files import lock, replace_file
 from secondlook.recipe import KEEPS, STRICT, Recipe, RecipeError, checked
 from secondlook.shelf import (
     SCHEMA,
@@ -107,7 +107,7 @@ def save(records: list[Record], folder: Path) -> list[Path]:
     for path, group in by_shelf.items():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with locked(path.parent):
+            with lock(path.parent / ".lock"):
                 _write_shelf(path, group)
         except OSError as error:
             raise RecordError(

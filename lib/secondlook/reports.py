@@ -47,7 +47,7 @@ VERDICTS = (
 INDICATIONS = ("holds", "does not hold", "inconclusive", "too few seeds")  # of reduced runs: no verdicts
 CLAIM_OPTIONS = ("values", "verdict", "published", "tolerance", "family")  # beside those in a claim's `options`
 MOST = 10_000  # seeds of a run, or points of its grid
-TAKEN = ("checkpoints", "execute", "logs", "runs")  # folders that are no report's
+TAKEN = ("checkpoints", "execute", "logs", "runs", "weights")  # folders that are no report's
 Tables = dict[str, dict[str, Any]]
 
 
@@ -305,9 +305,13 @@ def _planned(layer: dict, where: str) -> _Planned:
 
 
 def log(name: str, root: Path | None = None) -> list[dict[str, str]]:
-    """The rows of `reports/logs/NAME.csv`: a curve the authors logged."""
-    with open((root or ROOT) / "reports" / "logs" / f"{name}.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of `reports/logs/NAME.csv`: a curve the authors logged. Raises RecipeError where it cannot be read."""
+    path = (root or ROOT) / "reports" / "logs" / f"{name}.csv"
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RecipeError(f"{path}: not a log that can be read ({error})") from None
 
 
 def _merge(target: dict, layer: dict, where: str) -> None:

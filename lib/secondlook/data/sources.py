@@ -12,7 +12,7 @@ import numpy as np
 
 from secondlook.data import standins
 from secondlook.data.images import DATA_SETS, KEYS, DataError, Images, MissingDataError, canonical
-from secondlook.files import member, replace_file
+from secondlook.files import check_writable, member, replace_file
 from secondlook.recipe import Data
 
 LARGEST = 2**28  # bytes of one array, more than any of the sets has
@@ -50,6 +50,7 @@ def fetch(name: str, data_dir: str | Path) -> Path:
     if file.exists():
         _verified(name, "npz", _read_npz(name, file), file)
         return file
+    check_writable(folder, "--data-dir")
     downloads = folder / "download" / name
     root = folder if (folder / OFFICIAL[name]).is_dir() else downloads
     if root == downloads:

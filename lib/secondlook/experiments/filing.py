@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from secondlook.files import check_writable, locked
+from secondlook.files import check_writable, lock
 from secondlook.recipe import Recipe
 from secondlook.record import Record, check_shelf, folder_for, save, shelf_of
 
@@ -33,7 +33,7 @@ def check_folders(recipes: Iterable[Recipe], execution) -> None:
         shelves[path] = "--records-dir" if recipe.is_evidence else "--runs-dir"
     for folder, option in {path.parent: option for path, option in shelves.items()}.items():
         check_writable(folder, option)
-        with locked(folder):
+        with lock(folder / ".lock"):
             pass
     for path in shelves:
         check_shelf(path)

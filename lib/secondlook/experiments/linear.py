@@ -116,9 +116,9 @@ def produce(group: list[Recipe], execution) -> list[Record]:
         progress=lambda share: execution.progress(label, share), checkpoint=checkpoint,
     )  # fmt: skip
     seconds = time.perf_counter() - clock
-    examples = len(images.y) * first.settings.epochs * len(group)
+    examples, learning = len(images.y) * first.settings.epochs * len(group), max(members[0].seconds, 1e-9)
     told = provenance(
-        images.source.digest, started, seconds, examples=int(examples), examples_per_second=round(examples / seconds),
+        images.source.digest, started, seconds, examples=int(examples), examples_per_second=round(examples / learning),
         group={"id": identity, "members": len(group)}, precision="float32", resumed_from=checkpoint.resumed_from,
     )  # fmt: skip
     settings, weights, biases = zip(*((m.settings, m.weights, m.biases) for m in members), strict=True)

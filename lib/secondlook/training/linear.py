@@ -9,6 +9,7 @@ only.
 """
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -70,6 +71,7 @@ class Member:
     weights: Tensor
     biases: Tensor
     steps: int = 0
+    seconds: float = 0.0  # of the group's training, since its beginning
     diverged_step: int | None = None
     history: dict[str, list[float]] = field(default_factory=dict)
     snapshots: list[tuple[int, Tensor]] = field(default_factory=list)
@@ -167,9 +169,9 @@ def train(
 
     fetch(indices) gives the images (M, D); labels (n,) of all training images; validation is (x, y) or (empty, empty).
     All members must have the same number of epochs; draws are with replacement, n·epochs of them. `points` is how often
-    the validation loss is taken; `snapshots` how many copies of the weights are kept on the way. `checkpoint`, if
-    given, has `load() -> dict | None` and `offer(state_function)`, called after every block. Raises ValueError for a
-    group that cannot share a stream.
+    the validation loss is taken; `snapshots` how many copies of the weights are kept on the way. `checkpoint` is
+    offered the state after every block, and a run goes on from the one it finds. Raises ValueError for a group that
+    cannot share a stream.
     """
     if len({s.epochs for s in settings}) > 1:
         raise ValueError("members of a group must have the same number of epochs")
@@ -188,6 +190,7 @@ def train(
     keep = {round(blocks * (k / max(1, snapshots - 1)) ** 2) for k in range(snapshots)}
     state = checkpoint.load() if checkpoint else None
     first = _restore(state, batches, members) if state else 0
+    since = time.perf_counter() - (state or {}).get("seconds", 0.0)
     for number in range(first, blocks + 1):
         if number in marks or number in keep:
             _observe(min(number * block, total), batches, keyed, members, validation, number in keep)
@@ -201,11 +204,11 @@ def train(
                 batch.step(x[part], y[part], _factor(schedule, (number * block + start) / total))
         progress((number + 1) / blocks)
         if checkpoint and number + 1 == blocks:
-            checkpoint.save(_state(blocks, batches, members))
+            checkpoint.save(_state(blocks, batches, members, since))
         elif checkpoint:
-            checkpoint.offer(lambda done=number + 1: _state(done, batches, members))
+            checkpoint.offer(lambda done=number + 1: _state(done, batches, members, since))
     for key, own in keyed.items():
-        _finish(batches[key], [members[i] for i in own])
+        _finish(batches[key], [members[i] for i in own], time.perf_counter() - since)
     return [members[i] for i in range(len(settings))]
 
 
@@ -235,17 +238,18 @@ def _observe(position: int, batches, keyed, members, validation, keep: bool) -> 
         batch.loss_count = 0
 
 
-def _finish(batch: Batch, members: list[Member]) -> None:
+def _finish(batch: Batch, members: list[Member], seconds: float) -> None:
     for k, member in enumerate(members):
         columns = slice(k * batch.classes, (k + 1) * batch.classes)
         member.weights, member.biases = batch.weights[:, columns].contiguous(), batch.biases[columns].clone()
-        member.steps = batch.step_count
+        member.steps, member.seconds = batch.step_count, seconds
         member.diverged_step = int(batch.diverged[k]) if batch.diverged[k] >= 0 else None
 
 
-def _state(done: int, batches, members) -> dict:
+def _state(done: int, batches, members, since: float) -> dict:
     told = [{"history": m.history, "snapshots": m.snapshots} for m in members.values()]
-    return {"blocks": done, "batches": [b.state() for b in batches.values()], "members": told}
+    own, seconds = [b.state() for b in batches.values()], time.perf_counter() - since
+    return {"blocks": done, "batches": own, "members": told, "seconds": seconds}
 
 
 def _restore(state: dict, batches, members) -> int:
