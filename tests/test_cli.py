@@ -2,12 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from secondlook.cli import Bar, main, seeds
+from secondlook.reports import ROOT
 
 
 def run(*words):
@@ -16,6 +20,57 @@ def run(*words):
 
 def folders(tmp_path):
     return ["--records-dir", tmp_path / "records", "--runs-dir", tmp_path / "runs"]
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--version")
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"secondlook {metadata.version('secondlook')}\n"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """What calls a copy of the package alone: words and a folder in, the finished process out."""
+    site = tmp_path_factory.mktemp("copy")
+    shutil.copytree(ROOT / "lib" / "secondlook", site / "secondlook")
+
+    def call(folder, *words, **environment):
+        command = [sys.executable, "-m", "secondlook", *words]
+        own = {**os.environ, "PYTHONPATH": str(site), **environment}
+        return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=own, check=False)
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "words", ["list --missing", "list linear", "check", "check linear", "train linear", "execute --all", "bench"]
+)
+def test_a_copy_of_the_package_alone_says_that_it_has_no_reports(copy, tmp_path, words):
+    done = copy(tmp_path, *words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"there are no reports in {tmp_path}" in done.stderr
+
+
+def test_a_copy_of_the_package_finds_the_project_it_is_used_in(copy):
+    done = copy(ROOT / "notebooks", "check", "linear", "--json", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert any(row["records"] for row in json.loads(done.stdout))
+
+
+def test_what_the_output_cannot_encode_is_replaced():
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "secondlook", "check", "linear"]
+    done = subprocess.run(command, capture_output=True, text=True, env=ascii_only, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " % ? " in done.stdout
+
+
+def test_a_user_without_a_home_is_given_one(monkeypatch, capsys):
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    assert run("list", "linear") == 0
+    assert Path.home().is_dir()
 
 
 @pytest.mark.parametrize("command", ["", "list", "data", "train", "execute", "check", "bench"])
@@ -102,6 +157,14 @@ def test_a_mistake_exits_2_and_says_what_to_do(words, message, capsys):
 def test_training_without_data_names_the_way_out(tmp_path, capsys):
     assert run("train", "linear", "--run", "c4", "--seeds", "0", "--data-dir", tmp_path, *folders(tmp_path)) == 2
     assert "secondlook data fetch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["train linear --profile smoke", "bench linear"])
+def test_a_data_folder_that_is_not_there_is_refused(words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*words.split(), "--data-dir", tmp_path / "nowhere")
+    assert stop.value.code == 2
+    assert f"there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
 
 
 def test_check_gives_stable_fields(capsys):

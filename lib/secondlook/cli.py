@@ -5,16 +5,20 @@ a signal.
 """
 
 import argparse
+import atexit
 import json
 import math
 import os
+import shlex
+import shutil
 import sys
+import tempfile
 import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from secondlook import parameters
+from secondlook import __version__, parameters
 from secondlook.parameters import ParameterError
 from secondlook.recipe import PROFILES, VARIANTS, RecipeError
 from secondlook.record import RecordError, Records, folder_for
@@ -31,8 +35,8 @@ RECORDS_DIR = "where records of real data lie (default: the project's records/)"
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
+    _settle_in()
+    arguments = _parser().parse_args(argv)
     if arguments.run_command is not _bench:  # whose plain loop waits as torch has it
         patient_threads()
     from secondlook.data import DataError
@@ -50,8 +54,20 @@ def main(argv: list[str] | None = None) -> int:
         return 130
 
 
+def _settle_in() -> None:
+    """Prints what the encoding of the output lacks as "?", and gives a home to a user who has none, for caches."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    try:
+        Path.home()
+    except RuntimeError:  # HOME is not set, and the system does not know the user: a container
+        os.environ["HOME"] = tempfile.mkdtemp(prefix="secondlook-")
+        atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="secondlook", description="Five reports on image classification, run again.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     listing = _command(commands, "list", _list, "reports, runs, and which records are there")
@@ -66,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
 
     train = _command(commands, "train", _train, "train what has no record yet; stops and resumes cleanly")
-    train.add_argument("report", help=f"one of {', '.join(names())}")
+    train.add_argument("report", help="its name, as `secondlook list` shows it")
     train.add_argument("--run", help="only this run (a run with a grid stands for all its points)")
     train.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
     train.add_argument("--profile", choices=PROFILES, default="full", help=PROFILE)
@@ -76,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     told = "runs at a time on a processor, which share its cores; one a core where memory allows when not given"
     train.add_argument("--processes", type=count, help=told)
     train.add_argument("--again", action="store_true", help="also what has a record already")
-    train.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
+    train.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
     _json_and_folders(train, with_json=False)
 
     execute = _command(commands, "execute", _execute, "run chapters through papermill, strictly checked")
@@ -96,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("report", nargs="?", help="only this report's nets")
     bench.add_argument("--quick", action="store_true", help="shorter measurements")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
-    bench.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
+    bench.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
     return parser
 
 
@@ -120,6 +136,13 @@ def seeds(text: str) -> list[int]:
         if found := parameters.seeds(text):
             return found
     raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds; write for instance 0-5 or 0,2,4")
+
+
+def folder(text: str) -> Path:
+    """A folder that is there. Raises ArgumentTypeError for any other."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {Path(text).absolute()}")
+    return Path(text)
 
 
 def minutes(text: str) -> float:
@@ -219,7 +242,7 @@ def _train(arguments) -> int:
     except Stopped as stop:
         bar.close()
         more = ", which makes again what it had finished" if arguments.again else ""
-        command = " ".join(["secondlook", *sys.argv[1:]])
+        command = shlex.join(["secondlook", *sys.argv[1:]])
         print(f"stopped; everything is saved. Go on with the same command{more}:\n  {command}")
         return 0 if stop.signal is None else 128 + stop.signal
     except (CheckpointError, WorkerError) as error:
@@ -274,12 +297,13 @@ def _execute(arguments) -> int:
 def _check(arguments) -> int:
     from secondlook.claims.judge import judge
 
+    chosen = [read(arguments.report).name] if arguments.report else names()
     if not arguments.records_dir.is_dir():
         raise RecordError(f"{arguments.records_dir}: there is no such folder; --records-dir names the one with records")
     store = Records(arguments.records_dir)
-    found = [j for name in ([arguments.report] if arguments.report else names()) for j in judge(name, store)]
+    found = [j for name in chosen for j in judge(name, store)]
     if arguments.json:
-        print(json.dumps([j.as_dict() for j in found], indent=1, ensure_ascii=False))
+        print(json.dumps([j.as_dict() for j in found], indent=1))
     for j in found if not arguments.json else ():
         print(f"{j.id:<4} {j.verdict:<22} {j.says}\n{'':<27} {j.why}")
         if j.indication:

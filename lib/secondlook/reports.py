@@ -33,7 +33,18 @@ from secondlook.recipe import (
     shown,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
+
+def _files(root: Path) -> list[Path]:
+    return list((root / "reports").glob("[!.]*.toml"))
+
+
+def _root() -> Path:
+    """The project this file lies in; for a package installed alone the one it is used in, else the caller's folder."""
+    own = Path(__file__).resolve().parents[2]
+    return own if _files(own) else next((p for p in (Path.cwd(), *Path.cwd().parents) if _files(p)), Path.cwd())
+
+
+ROOT = _root()
 VERDICTS = (
     "reproduced",
     "direction reproduced",
@@ -228,9 +239,14 @@ class Report:
 
 
 def names(root: Path | None = None) -> list[str]:
-    """Names of the reports that have a file, in the order of the book."""
+    """Names of the reports that have a file, in the order of the book. Raises RecipeError where there are none."""
     order = ["linear", "alexnet", "optimizers", "vgg", "vae"]
-    found = [path.stem for path in ((root or ROOT) / "reports").glob("[!.]*.toml")]
+    found = [path.stem for path in _files(root or ROOT)]
+    if not found:
+        raise RecipeError(
+            f"there are no reports in {(root or ROOT) / 'reports'}; a copy of the package alone has none: use it in a "
+            "folder of the project, which has reports/, records/ and notebooks/"
+        )
     return sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
 
 
