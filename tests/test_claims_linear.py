@@ -17,6 +17,7 @@ SEEDS = range(10)
 RUNS = {
     "as_published": [
         "first-full",
+        "first_free",
         "c1",
         "c2-full",
         "c3",
@@ -28,10 +29,11 @@ RUNS = {
         "c8-full",
         "batch-50",
     ],
-    "as_coded": ["c4-full", "c4-half"],
+    "as_coded": ["c1", "c2-full", "c3", "c4-full", "c4-half", "c5", "c6-full", "c7", "c8-full"],
 }
 NEEDS = {
     "L1": ["c4-full", "c8-full"],
+    "L1f": ["c2-full"],
     "L2": ["c4-full"],
     "L3": ["c4-full"],
     "L4": ["first-full"],
@@ -41,6 +43,10 @@ NEEDS = {
     "L9": ["c4-full"],
     "L10": ["c1", "c4-full"],
     "L12": ["c4-full"],
+    "L12f": ["c4-full"],
+    "L13": ["first-full", "first_free"],
+    "L14": ["batch-50", "c4-full"],
+    "L15": ["c4-full"],
     "F11": ["c4-full", "c4-half"],
 }
 # mean accuracies on train, validation and test: the printed loss falls short, the sum over rivals fits
@@ -67,7 +73,7 @@ def templates(seed):
 
 
 def made_up(recipe):
-    """Metrics and history of a record under which every claim but L2, L3 (and L5, L11) is reproduced."""
+    """Metrics and history of a record under which every claim but L2, L3, L12 (and L5, L11) is reproduced."""
     seed, best = recipe.seed, recipe.run.startswith("c4")
     train, validation, test = ACCURACY[recipe.variant]
     metrics = {
@@ -83,12 +89,15 @@ def made_up(recipe):
             "size": 1000,
             "draws": 1000,
         },
+        "validation_loss": (1.1 if recipe.run == "batch-50" else 1.0) + noise(seed, 0.01, 6),
         "gradient_error": 1e-14,
         "gradient_noise_final": 8 / np.sqrt(recipe.settings.batch_size) + noise(seed, 0.001, 4),
         "diverged_step": 12 if recipe.run == "c8-full" else None,
         **templates(seed),
     }
     loss = 1 + 5 * np.exp(-STEPS / 100) + noise(seed, 0.01, 5)
+    if recipe.run == "first_free":  # slower, but more than half of the way
+        loss = 1 + 5 * np.exp(-STEPS / 150) + noise(seed, 0.01, 5)
     running = np.r_[np.nan, loss[1:]]  # a running mean has no value before the first step
     return metrics, {"iteration": STEPS, "train_loss": running, "validation_loss": loss + 0.01}
 
@@ -130,12 +139,12 @@ def curve(run, shape, *names):
 
 
 def without(metric, *classes):
-    """Takes the colour or symmetry from the templates of some classes, in the variant L9 is judged on."""
+    """Takes the colour or symmetry from the templates of some classes, under the loss L9 is judged on."""
 
     def flat(values):
         return [0 * np.asarray(v) if CLASSES[i] in classes else v for i, v in enumerate(values)]
 
-    return change("c4-full", "as_coded", **{metric: flat})
+    return change("c4-full", **{metric: flat})
 
 
 def backwards(values):
@@ -148,6 +157,22 @@ def rising(values):
 
 def straight(values):
     return np.linspace(6, 1, len(values))
+
+
+def slow(values):
+    return values[0] - 0.3 * (values[0] - values)
+
+
+def halfway(values):
+    """Half of the way of the run with a penalty, a little more or less by seed."""
+    return values[0] - (0.672 + values[-1] - 1.0105) * (values[0] - values)
+
+
+def blue(name):
+    """A template that is blue all over."""
+    areas = {f"template_{area}": lambda v: [[0, 0, 1e-3] if CLASSES[i] == name else x for i, x in enumerate(v)]
+             for area in ("centre", "border")}  # fmt: skip
+    return change("c4-full", **areas)
 
 
 def negative(values):
@@ -172,16 +197,25 @@ CASES = [
     ("L8", "reproduced", curve("c4-full", backwards, "validation_loss"), "not reproduced"),
     ("L8", "reproduced", curve("c4-full", rising, "train_loss"), "not reproduced"),
     ("L8", "reproduced", curve("c4-full", lambda y: np.r_[y[:-1], np.inf], "train_loss"), "inconclusive"),
-    ("L9", "reproduced", without("template_centre", "frog", "automobile"), "inconclusive"),
+    ("L9", "reproduced", without("template_centre", "frog"), "inconclusive"),
+    ("L9", "reproduced", blue("automobile"), "not reproduced"),
     ("L9", "reproduced", without("template_symmetry", "horse"), "not reproduced"),
     (
         "L9",
         "reproduced",
-        both(without("template_centre", *CLASSES), change("c4-full", "as_coded", template_border=negative)),
+        both(without("template_centre", *CLASSES), change("c4-full", template_border=negative)),
         "not reproduced",
     ),
     ("L10", "reproduced", change("c1", gradient_error=0.01), "contradicted"),
-    ("L12", "reproduced", change("c4-full", "as_coded", test_accuracy_small=0.5), "not reproduced"),
+    ("L1f", "reproduced", change("c2-full", "as_coded", validation_accuracy=0.45), "not reproduced"),
+    ("L1f", "reproduced", change("c2-full", "as_coded", validation_accuracy=0.4), "inconclusive"),
+    ("L12", "not reproduced", change("c4-full", **FIT), "reproduced"),
+    ("L12f", "reproduced", change("c4-full", "as_coded", test_accuracy_small=0.5), "not reproduced"),
+    ("L13", "reproduced", curve("first_free", slow, "validation_loss"), "not reproduced"),
+    ("L13", "reproduced", curve("first_free", halfway, "validation_loss"), "inconclusive"),
+    ("L14", "reproduced", change("batch-50", validation_loss=0.9), "not reproduced"),
+    ("L15", "reproduced", curve("c4-full", straight, "validation_loss"), "direction reproduced"),
+    ("L15", "reproduced", curve("c4-full", backwards, "validation_loss"), "not reproduced"),
     ("F11", "direction reproduced", change("c4-full", "as_coded", **FIT), "reproduced"),
     ("F11", "direction reproduced", change("c4-half", **FIT), "inconclusive"),
     (
@@ -210,6 +244,9 @@ def test_judged_claims_say_what_they_rest_on(base):
         assert base[claim].data == "CIFAR-10"
         assert len(base[claim].records) >= 10
     assert base["L2"].published == [0.3802, 0.392]
+    assert "jointly at 90 % or more" in base["L2"].why
+    assert "jointly at 85 % or more" in base["F11"].why
+    assert "jointly" not in base["L3"].why
     assert "10 of 10 seeds of c8-full" in base["L1"].why
 
 
@@ -244,17 +281,18 @@ def edited(tmp_path, old, new):
     return tmp_path
 
 
-def test_the_adjectives_follow_from_the_list_of_the_report_alone(base, tmp_path):
-    assert base["L5"].verdict == "contradicted"
-    assert (base["L5"].measured, base["L5"].published, base["L5"].records) == (1, 3, [])
-    root = edited(
-        tmp_path,
-        "learning_rate = 3e-7\nstrength = 1e4\nbatch_size = 400",
-        "learning_rate = 9e-7\nstrength = 6e4\nbatch_size = 400",
-    )
-    found = {j.id: j for j in judge("linear", Records(root / "records"), root)}
-    assert found["L5"].verdict == "reproduced"
-    assert found["L5"].measured == 3
+@pytest.mark.parametrize(
+    ("best", "verdict", "true"),
+    [
+        ("learning_rate = 3e-7\nstrength = 1e4\nbatch_size = 400", "underspecified", 1),
+        ("learning_rate = 9e-7\nstrength = 4e4\nbatch_size = 400", "reproduced", 3),
+        ("learning_rate = 1e-8\nstrength = 1e4\nbatch_size = 400", "contradicted", 1),
+    ],
+)
+def test_the_adjectives_follow_from_the_lists_of_the_report_alone(best, verdict, true, tmp_path):
+    root = edited(tmp_path, "learning_rate = 3e-7\nstrength = 1e4\nbatch_size = 400", best)
+    found = verdicts(Records(root / "records"), root)["L5"]
+    assert (found.verdict, found.measured, found.records, found.rests_on) == (verdict, true, [], "text")
 
 
 def test_the_name_of_the_loss_is_judged_by_the_file(base, tmp_path):
@@ -268,7 +306,7 @@ def test_a_published_number_beyond_what_peers_print_is_not_acceptable(base, tmp_
     root = edited(tmp_path, 'peer_high = { value = "39 %"', 'peer_high = { value = "37 %"')
     records = world(tmp_path / "records")
     found = {j.id: j for j in judge("linear", records, root)}
-    assert found["L12"].verdict == "not reproduced"
+    assert found["L12f"].verdict == "not reproduced"
 
 
 def test_a_class_nobody_knows_is_named_with_the_nearest(tmp_path):

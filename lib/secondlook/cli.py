@@ -305,7 +305,8 @@ def _check(arguments) -> int:
     if arguments.json:
         print(json.dumps([j.as_dict() for j in found], indent=1))
     for j in found if not arguments.json else ():
-        print(f"{j.id:<4} {j.verdict:<22} {j.says}\n{'':<27} {j.why}")
+        rests_on = f"{'':<27} Rests on: {j.rests_on}\n" if j.rests_on else ""
+        print(f"{j.id:<4} {j.verdict:<22} {j.says}\n{rests_on}{'':<27} {j.why}")
         if j.indication:
             print(f"{'':<27} Indication, no verdict: {j.indication.says}")
     return int(bool(store.problems))

@@ -56,7 +56,7 @@ VERDICTS = (
     "not run",
 )
 INDICATIONS = ("holds", "does not hold", "inconclusive", "too few seeds")  # of reduced runs: no verdicts
-CLAIM_OPTIONS = ("values", "verdict", "published", "tolerance", "family")  # beside those in a claim's `options`
+CLAIM_OPTIONS = ("values", "verdict", "published", "tolerance", "family", "rests_on")  # beside a claim's `options`
 MOST = 10_000  # seeds of a run, or points of its grid
 TAKEN = ("checkpoints", "execute", "logs", "runs", "weights")  # folders that are no report's
 Tables = dict[str, dict[str, Any]]

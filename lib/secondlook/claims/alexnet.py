@@ -1,6 +1,5 @@
 """What the forms cannot say of the AlexNet chapter: the authors' logs, the two nets by arithmetic, the trade-off."""
 
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,37 +8,51 @@ import numpy as np
 from secondlook import reports
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence, Unjudged
-from secondlook.claims.forms import CONTRADICTED, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome
+from secondlook.claims.forms import (
+    ARITHMETIC,
+    CODE,
+    CONTRADICTED,
+    INCONCLUSIVE,
+    LOG,
+    MEASUREMENT,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    Outcome,
+)
 from secondlook.evaluation import logged
 from secondlook.evaluation.counts import NETS, UPDATES, parameters, share_of_step, smallest_image
 from secondlook.evaluation.curves import epochs_to
 from secondlook.evaluation.statistics import holm, paired_test
 
-LOG = "alexnet_training_loss"
+LOSSES = "alexnet_training_loss"  # the name of the log
 OPTIMIZERS = ("sgd", "adamw")
 
 
-def identified(e: Evidence, candidates: dict, tolerance: float) -> Outcome:
-    """Some of the one-epoch runs of each optimiser fit its logged first epoch, and others are excluded by it.
+def identified(e: Evidence, candidates: dict, tolerance: float, rivals: dict | None = None) -> Outcome:
+    """Some of the one-epoch runs of each optimiser fit its logged first epoch, and all runs of other nets do not.
 
     `candidates` gives the runs of the report for each optimiser; every point of their grids is a candidate. A fit is
-    not excluded by the log and has a mean within `tolerance` of it. `measured` are the smallest distances, in the order
-    of `candidates`.
+    not excluded by the log and has a mean within `tolerance` of it. `rivals` gives runs of other nets in the same way:
+    without one excluded for each optimiser a fit is consistent with the net and does not identify it. `measured` are
+    the smallest distances, in the order of `candidates`.
     """
     found = {optimizer: misfits(e, optimizer, runs) for optimizer, runs in candidates.items()}
+    others = [misfits(e, o, rivals[o]) if o in (rivals or {}) else {} for o in candidates]
     left = {o: [run for run, m in own.items() if not m.excluded] for o, own in found.items()}
     fits = {o: [run for run in own if found[o][run].distance <= tolerance] for o, own in left.items()}
     if not all(left.values()):
         verdict = NOT_REPRODUCED
     else:
-        told_apart = all(fits.values()) and any(len(left[o]) < len(own) for o, own in found.items())
-        verdict = REPRODUCED if told_apart else INCONCLUSIVE
+        told_apart = all(own and all(m.excluded for m in own.values()) for own in others)
+        verdict = REPRODUCED if all(fits.values()) and told_apart else INCONCLUSIVE
     nearest = {o: min(own, key=lambda run, own=own: own[run].distance) for o, own in found.items()}
     why = "; ".join(
         f"{o}: {len(left[o])} of {len(own)} settings are not excluded at the 95 % level, {len(fits[o])} of them within "
         f"{tolerance:g}; nearest {nearest[o]}, {own[nearest[o]].distance:.2g} from the log"
         for o, own in found.items()
     )
+    tried = sum(map(len, others))
+    why += f"; {tried} runs of other nets, {sum(m.excluded for own in others for m in own.values())} of them excluded"
     return Outcome(verdict, why, None, [own[nearest[o]].distance for o, own in found.items()])
 
 
@@ -71,12 +84,12 @@ def nearer_to_log(e: Evidence, runs: dict) -> Outcome:
 
 def first_epoch(optimizer: str) -> list[float]:
     """The losses the authors logged in their first epoch, one for 2,000 steps."""
-    return [float(row[optimizer]) for row in reports.log(LOG) if row["epoch"] == "1"]
+    return [float(row[optimizer]) for row in reports.log(LOSSES) if row["epoch"] == "1"]
 
 
 def log_losses(root: Path | None = None) -> dict[str, np.ndarray]:
     """The mean training loss of each of the 300 logged epochs, by optimiser."""
-    rows = reports.log(LOG, root)
+    rows = reports.log(LOSSES, root)
     return {optimizer: logged.epoch_losses(rows, optimizer) for optimizer in OPTIMIZERS}
 
 
@@ -94,7 +107,7 @@ def schedule_of_log(e: Evidence, milestones: list, steady: list) -> Outcome:
         f"around it {', '.join(f'{v:.2g} after {epoch}' for epoch, v in ratios[o].items())}"
         for o, own in found.items()
     )
-    return Outcome(REPRODUCED if true else CONTRADICTED, why, milestones, found["sgd"])
+    return Outcome(REPRODUCED if true else CONTRADICTED, why, milestones, found["sgd"], rests_on=LOG)
 
 
 def last_epoch_of_log(e: Evidence, published: list) -> Outcome:
@@ -102,7 +115,7 @@ def last_epoch_of_log(e: Evidence, published: list) -> Outcome:
     numbers, ends = [e.published(name) for name in published], [float(x[-1]) for x in log_losses().values()]
     same = all(abs(n.value - end) <= n.half_unit + forms.ROUNDING for n, end in zip(numbers, ends, strict=True))
     why = ", ".join(f"{o}: logged {end:.4f}, printed {n.text}" for o, n, end in zip(OPTIMIZERS, numbers, ends))
-    return Outcome(REPRODUCED if same else CONTRADICTED, why, [n.value for n in numbers], ends)
+    return Outcome(REPRODUCED if same else CONTRADICTED, why, [n.value for n in numbers], ends, rests_on=LOG)
 
 
 def architecture(e: Evidence, evaluated: str, claimed: str, side: int) -> Outcome:
@@ -113,7 +126,8 @@ def architecture(e: Evidence, evaluated: str, claimed: str, side: int) -> Outcom
         f"the public inference code builds a {evaluated} of {own:,} parameters and feeds it images of {side} pixels; "
         f"{claimed} has {other:,} and takes none below {least} pixels"
     )
-    return Outcome(REPRODUCED if own == other and side >= least else CONTRADICTED, why, None, [own, other])
+    verdict = REPRODUCED if own == other and side >= least else CONTRADICTED
+    return Outcome(verdict, why, None, [own, other], rests_on=CODE)
 
 
 def trade_off(e: Evidence, p, lower_loss: str, higher_accuracy: str) -> Outcome:
@@ -132,9 +146,9 @@ def trade_off(e: Evidence, p, lower_loss: str, higher_accuracy: str) -> Outcome:
     early = paired_test(*best)
     points, low_end, high_end = (100 * v for v in (early.mean, early.low, early.high))
     why = (
-        f"at the last epoch {lower_loss} is {tests[0].mean:.3g} lower in loss and {higher_accuracy} "
-        f"{100 * tests[1].mean:.1f} points higher in accuracy (p = {worst:.2g}, {len(low)} seeds); at each one's best "
-        f"epoch the accuracies differ by {points:.1f} points ({low_end:.1f} to {high_end:.1f})"
+        f"at the last epoch {higher_accuracy} is {tests[0].mean:+.3g} in loss and {100 * tests[1].mean:+.1f} points in "
+        f"accuracy from {lower_loss} (p = {worst:.2g}, {len(low)} seeds); at each one's best epoch "
+        f"{points:+.1f} points in accuracy ({low_end:+.1f} to {high_end:+.1f})"
     )
     return Outcome(verdict, why, None, [t.mean for t in tests], [[t.low, t.high] for t in tests], worst)
 
@@ -187,8 +201,10 @@ def costlier(e: Evidence, run: str, than_run: str) -> Outcome:
         e.one_machine(*groups)
         slow, fast = (e.numbers(group, "train_seconds") for group in groups)
     except Unjudged:
-        return Outcome(verdict, f"{why} (counted; seconds of all seeds on one machine are not there yet)")
-    return Outcome(verdict, f"{why}; measured {100 * (slow.mean() / fast.mean() - 1):+.1f} % seconds", None, extra)
+        told = " (counted; seconds of all seeds on one machine are not there yet)"
+        return Outcome(verdict, why + told, rests_on=ARITHMETIC)
+    told = f"; measured {100 * (slow.mean() / fast.mean() - 1):+.1f} % seconds"
+    return Outcome(verdict, why + told, None, extra, rests_on=ARITHMETIC)
 
 
 def slower_somewhere(e: Evidence, run: str, than_run: str, levels: list) -> Outcome:
@@ -201,7 +217,7 @@ def slower_somewhere(e: Evidence, run: str, than_run: str, levels: list) -> Outc
     try:
         a, b = (e.curves(group, "train_loss") for group in e.gather(run, than_run))
     except Unjudged:
-        return Outcome(REPRODUCED if cases else CONTRADICTED, why)
+        return Outcome(REPRODUCED if cases else CONTRADICTED, why, rests_on=LOG)
     later = [np.array([_capped(x, level) - _capped(y, level) for x, y in zip(a, b)]) for level in levels]
     tests = [paired_test(differences) for differences in later]
     sure = holm([t.p for t in tests]) < forms.ALPHA
@@ -212,38 +228,35 @@ def slower_somewhere(e: Evidence, run: str, than_run: str, levels: list) -> Outc
     return Outcome(verdict, f"{len(a)} seeds of ours: {slower}, on average; {why}")
 
 
-def smoother(e: Evidence, p, run: str, than_run: str, beside: list) -> Outcome:
+def smoother(e: Evidence, p, run: str, than_run: str, or_log=False) -> Outcome:
     """The training loss of `run` changes more evenly than that of `than_run`, at the first rate of the schedule.
 
-    The standard deviation of the changes from epoch to epoch in the first of logged.WINDOWS, paired over our seeds
-    where they are there, else by the authors' log (F of variances). `why` adds the other windows, all of them relative
-    to the loss, and the first for `beside`, the pair of runs at one weight decay.
+    The standard deviation of the changes from epoch to epoch in the first of logged.WINDOWS, paired over our seeds;
+    with `or_log`, where these are not there, in the authors' log (F of variances). `why` adds the other windows, and
+    all of them relative to the loss.
     """
-    log, names = log_losses(e.report.path.parents[1]), ("adamw", "sgd")
-    seeds, against = None, CONTRADICTED
-    with suppress(Unjudged):
-        seeds, against = [e.curves(group, "train_loss") for group in e.gather(run, than_run)], NOT_REPRODUCED
-    found = []
-    for window in logged.WINDOWS:
-        for relative in (False, True):
-            own = [[np.log(x) if relative else x for x in group] for group in seeds or [[log[n]] for n in names]]
-            a, b = (np.array([logged.roughness(x, *window) for x in group]) for group in own)
-            own_p = paired_test(a, b).p if seeds else logged.rougher(a[0], b[0], window[1] - window[0] + 1)
-            found.append((a.mean(), b.mean(), own_p))
-    (adamw, sgd, first), source = found[0], f"in {len(seeds[0])} seeds of ours" if seeds else "in the authors' log"
+    try:
+        groups = [e.curves(group, "train_loss") for group in e.gather(run, than_run)]
+    except Unjudged:
+        if not or_log:
+            raise
+        log = log_losses(e.report.path.parents[1])
+        groups = [[log["adamw"]], [log["sgd"]]]
+    seeds, found, said = len(groups[0]), [], []
+    for start, end in logged.WINDOWS:
+        for told in ("", ", relative to the loss"):
+            own = [[np.log(x) if told else x for x in group] for group in groups]
+            a, b = (np.array([logged.roughness(x, start, end) for x in group]) for group in own)
+            own_p = paired_test(a, b).p if seeds > 1 else logged.rougher(a[0], b[0], end - start + 1)
+            found.append((float(a.mean()), float(b.mean()), float(own_p)))
+            said.append(f"epochs {start} to {end}{told}: AdamW {a.mean():.2g}, SGD {b.mean():.2g} (p = {own_p:.2g})")
+    adamw, sgd, first = found[0]
     q = first if p is None else p
+    rests_on, against = (MEASUREMENT, NOT_REPRODUCED) if seeds > 1 else (LOG, CONTRADICTED)
     verdict = INCONCLUSIVE if q >= forms.ALPHA else REPRODUCED if adamw < sgd else against
-    said = [
-        f"epochs {start} to {end}{', relative to the loss' * k}: AdamW {a:.2g}, SGD {b:.2g} (p = {p:.2g})"
-        for (start, end), pair in zip(logged.WINDOWS, zip(found[::2], found[1::2])) for k, (a, b, p) in enumerate(pair)
-    ]  # fmt: skip
-    with suppress(Unjudged):
-        pair = [e.curves(group, "train_loss") for group in e.gather(*beside)]
-        a, b = (np.array([logged.roughness(x, *logged.WINDOWS[0]) for x in group]) for group in pair)
-        told = f"AdamW {a.mean():.2g}, SGD {b.mean():.2g} (p = {paired_test(a, b).p:.2g}, {len(a)} seeds)"
-        said.append(f"epochs {logged.WINDOWS[0][0]} to {logged.WINDOWS[0][1]} at the text's weight decay: {told}")
+    source = f"in {seeds} seeds of ours" if seeds > 1 else "in the authors' log"
     why = f"change of the loss from epoch to epoch, {source}, {'; '.join(said)}"
-    return Outcome(verdict, why, None, [float(adamw), float(sgd)], None, float(q))
+    return Outcome(verdict, why, None, [adamw, sgd], None, float(q), rests_on=rests_on)
 
 
 def _capped(losses: np.ndarray, level: float) -> float:

@@ -186,18 +186,23 @@ class Evidence:
                 why = f"seconds of seed {own[0].recipe.seed} were measured on different machines: {', '.join(devices)}"
                 raise Unjudged(INCONCLUSIVE, why)
 
-    def compare(self, records, published: str, metric: str, tolerance: float, images: int = 0, sampling="") -> Outcome:
-        """A published number against a metric of the records.
+    def compare(
+        self, records, published: str, metric: str, tolerance: float, images: int = 0, sampling="", of: int = 1,
+        half_unit: float | None = None,
+    ) -> Outcome:  # fmt: skip
+        """A published number, the mean `of` so many runs, against a metric of the records.
 
         `sampling` names a metric, or `images` gives a count of images, for the standard error of a published number
         whose images are not those of the metric; leave both out where the seeds already differ in their images.
+        `half_unit` is how exact a number is whose print, such as a bare 0, does not say so.
         """
         number, measured = self.published(published), self.numbers(records, metric)
         error = float(self.numbers(records, sampling).mean()) if sampling else 0.0
         if images:
             mean = float(measured.mean())
             error = math.sqrt(max(mean * (1.0 - mean), 0.0) / images)
-        return forms.value(measured, number.value, number.half_unit, tolerance, error, number.text.endswith("%"))
+        half_unit = number.half_unit if half_unit is None else half_unit
+        return forms.value(measured, number.value, half_unit, tolerance, error, number.text.endswith("%"), of)
 
     def gap(self, differences, high: str, low: str, tolerance: float) -> Outcome:
         """The published gap, `high` less `low`, against ours; of reduced runs only the sign is asked: it is open."""

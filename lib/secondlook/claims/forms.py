@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from secondlook.evaluation.statistics import holm, paired_test, prediction_half_width, summary
+from secondlook.evaluation.statistics import LEVEL, holm, paired_test, prediction_half_width, summary
 
 ALPHA = 0.05
 ROUNDING = 1e-12  # of floating point, so that a value on the border is inside it
 REPRODUCED, DIRECTION, NOT_REPRODUCED = "reproduced", "direction reproduced", "not reproduced"
 INCONCLUSIVE, CONTRADICTED, NOT_RUN = "inconclusive", "contradicted", "not run"
 UNDERSPECIFIED, TOO_FEW = "underspecified", "too few seeds"
+MEASUREMENT, LOG, CODE, TEXT, ARITHMETIC = RESTS_ON = ("measurement", "log", "code", "text", "arithmetic")
 
 # Of several parts the worst decides: one number that is off refutes, and one undecided part leaves the whole undecided.
 WORST_FIRST = (CONTRADICTED, NOT_REPRODUCED, NOT_RUN, INCONCLUSIVE, DIRECTION, REPRODUCED)
@@ -26,6 +27,7 @@ class Outcome:
     """A verdict, how it came about, its numbers, and the p-value of the claim's primary test where it has one.
 
     `told` gives what was measured in a few words.
+    `rests_on` is one of RESTS_ON: records of ours (measurement), what the authors logged, coded or wrote, arithmetic.
     """
 
     verdict: str
@@ -35,18 +37,20 @@ class Outcome:
     interval: list | None = None
     p: float | None = None
     told: str = ""
+    rests_on: str = MEASUREMENT
 
 
 def value(values, published: float, half_unit: float, tolerance: float, sampling_se: float = 0.0,
-          percent: bool = False) -> Outcome:  # fmt: skip
+          percent: bool = False, of: int = 1) -> Outcome:  # fmt: skip
     """Whether a published number is consistent with the measured ones, and these narrow enough to bear it out.
 
-    `interval` is the mean ± the half-width inside which the published number is consistent. With `percent` the reason
+    `interval` is the mean ± the half-width inside which the published number, the mean `of` so many runs, is
+    consistent. With `percent` the reason
     gives shares as percentages and widths in points.
     """
     say, size = (lambda v: f"{100 * v:.4g} %", lambda v: f"{100 * v:.3g} points") if percent else (
         lambda v: f"{v:.4g}", lambda v: f"{v:.3g}")  # fmt: skip
-    mean, half = summary(values).mean, prediction_half_width(values, half_unit, sampling_se)
+    mean, half = summary(values).mean, prediction_half_width(values, half_unit, sampling_se, of)
     consistent = abs(mean - published) <= half + ROUNDING
     if not consistent:
         verdict = NOT_REPRODUCED
@@ -73,6 +77,17 @@ def several(named: list[tuple[str, Outcome]]) -> Outcome:
         *([getattr(o, key) for o in parts] for key in ("published", "measured", "interval")),
         told="; ".join(f"{name}: {o.told}" for name, o in named if o.told),
     )
+
+
+def joint(intervals: int) -> str:
+    """What is said of several intervals of one claim, nothing of a single one: the level at which all of them hold.
+
+    It is that whatever their dependence (Bonferroni).
+    """
+    if intervals < 2:
+        return ""
+    level = max(0.0, 1 - intervals * (1 - LEVEL))
+    return f"; each interval is at {100 * LEVEL:.0f} %, the {intervals} jointly at {100 * level:.0f} % or more"
 
 
 def greater(a, b=0.0, margin: float = 0.0, p: float | None = None, size: Outcome | None = None) -> Outcome:
@@ -106,13 +121,13 @@ def rank(groups: dict[str, list], first: str, p: float | None = None) -> Outcome
     `measured` are the groups' means in their order, `interval` that of the smallest lead.
     """
     leads = {f"{first} − {name}": (groups[first], values) for name, values in groups.items() if name != first}
-    return _all_positive(groups, leads, p)
+    return all_positive(groups, leads, p)
 
 
 def order(groups: dict[str, list], p: float | None = None) -> Outcome:
     """Whether the groups are listed from the largest to the smallest: paired gaps of neighbours, Holm over them."""
     names = list(groups)
-    return _all_positive(groups, {f"{a} − {b}": (groups[a], groups[b]) for a, b in pairwise(names)}, p)
+    return all_positive(groups, {f"{a} − {b}": (groups[a], groups[b]) for a, b in pairwise(names)}, p)
 
 
 def count(differences: dict[str, list], least: int) -> Outcome:
@@ -132,6 +147,9 @@ def count(differences: dict[str, list], least: int) -> Outcome:
     open_ = [n for n in tests if n not in holds and n not in fails]
     said = [f"{word}: {', '.join(n)}" for word, n in (("true", holds), ("false", fails), ("undecided", open_)) if n]
     why = f"{len(holds)} of {len(tests)} statements hold, {least} expected ({'; '.join(said)})"
+    if verdict == INCONCLUSIVE and least == len(tests) and not fails:
+        largest = max(t.p for t in tests.values())
+        why += f"; unadjusted the largest p, enough where all must hold, is {largest:.3g}"
     return Outcome(verdict, why, least, len(holds), told=f"{len(holds)} of {len(tests)} statements")
 
 
@@ -150,7 +168,11 @@ def worse(outcome: Outcome, verdict: str, why: str) -> Outcome:
     return replace(outcome, verdict=both, why=f"{outcome.why}; {why}")
 
 
-def _all_positive(groups: dict[str, list], pairs: dict[str, tuple], p: float | None) -> Outcome:
+def all_positive(groups: dict[str, list], pairs: dict[str, tuple], p: float | None = None) -> Outcome:
+    """Whether every pair of values has a positive mean difference: Holm over the pairs.
+
+    `measured` are the groups' means, `interval` that of the smallest difference.
+    """
     tests = {name: paired_test(a, b) for name, (a, b) in pairs.items()}
     adjusted = dict(zip(tests, holm([t.p for t in tests.values()])))
     behind = [n for n, t in tests.items() if t.mean < 0 and adjusted[n] < ALPHA]

@@ -24,7 +24,10 @@ from secondlook.reports import Claim, Report
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim and its verdict. `interval` is the one that decides, `records` are ids, `data` is "" without records."""
+    """A claim and its verdict. `interval` is the one that decides, `records` are ids, `data` is "" without records.
+
+    `rests_on` is one of forms.RESTS_ON, "" for a claim that is not run.
+    """
 
     id: str
     report: str
@@ -38,6 +41,7 @@ class Judgement:
     data: str
     records: list[str]
     why: str
+    rests_on: str
     indication: Indication | None = None
 
     def as_dict(self) -> dict:
@@ -89,11 +93,14 @@ def _as_seen(e: Evidence, outcome: Outcome) -> tuple[Evidence, Outcome]:
 def value(e: Evidence, run="", values=(), **one) -> Outcome:
     """One published number, or several in `values`, each with the arguments of `Evidence.compare`, run and variant.
 
+    What is given beside `values` holds for all of them. Each number has an interval of its own; the reason tells the
+    level at which all of them hold together.
+
     Where a plan is not through, its first three seeds judge: their wide interval is part of the verdict.
     """
     entries, owners = [], []
-    for entry in values or [one]:
-        entry = {"run": run, "variant": e.claim.variant, **entry}
+    for entry in values or [{}]:
+        entry = {"run": run, "variant": e.claim.variant, **one, **entry}
         owners.append((entry.pop("run"), entry.pop("variant")))
         _fits(e.compare, f"{e.where}: value", ([],), entry)
         e.published(entry["published"])
@@ -102,6 +109,7 @@ def value(e: Evidence, run="", values=(), **one) -> Outcome:
     groups = [e.gather(own, first=LEAST_SEEDS)[0] for own in owners]
     names = [e.published(entry["published"]).says or entry["metric"] for entry in entries]
     outcome = forms.several([(n, e.compare(group, **own)) for n, own, group in zip(names, entries, groups)])
+    outcome = replace(outcome, why=outcome.why + forms.joint(len(entries)))
     planned = [len(e.recipes(*own)) for own in owners]
     early = {f"{len(g)} of {n}": None for g, n in zip(groups, planned) if len(g) < n}
     return replace(outcome, why=f"{outcome.why}; the first {' and '.join(early)} planned") if early else outcome
@@ -144,9 +152,12 @@ def equal(e: Evidence, runs: list, metric: str, expected=0.0, tolerance=0.0, oth
     return forms.equal([e.numbers(g, metric).ravel() for g in groups], expected, tolerance, otherwise)
 
 
-def text(e: Evidence, verdict: str, published="") -> Outcome:
-    """The verdict the TOML gives, with its reason."""
-    return Outcome(verdict, "", e.published(published).value if published else None)
+def text(e: Evidence, verdict: str, published="", rests_on=forms.TEXT) -> Outcome:
+    """The verdict the TOML gives, with its reason and what that rests on."""
+    if rests_on not in forms.RESTS_ON:
+        raise RecipeError(f"{e.where}: rests_on {rests_on!r} is unknown{nearest(rests_on, forms.RESTS_ON)}")
+    numbers = [e.published(name).value for name in ([published] if isinstance(published, str) else published) if name]
+    return Outcome(verdict, "", numbers[0] if len(numbers) == 1 else numbers or None, rests_on=rests_on)
 
 
 FORMS = {f.__name__: f for f in (value, greater, rank, order, count, equal, text)}
@@ -244,6 +255,7 @@ def _judgement(e: Evidence, outcome: Outcome) -> Judgement:
         data=Record(e.asked[0], "", {}).data_name if e.asked else "",
         records=sorted(record.id for record in used),
         why=". ".join(r[0].upper() + r[1:].rstrip(".") for r in reasons if r) + ".",
+        rests_on="" if outcome.verdict == forms.NOT_RUN else outcome.rests_on,
     )
 
 

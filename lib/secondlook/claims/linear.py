@@ -1,10 +1,21 @@
 """What the forms cannot say of the linear chapter: shapes of curves, colours of templates, which loss was trained."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence, Unjudged
-from secondlook.claims.forms import DIRECTION, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome
+from secondlook.claims.forms import (
+    CONTRADICTED,
+    DIRECTION,
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    TEXT,
+    UNDERSPECIFIED,
+    Outcome,
+)
 from secondlook.evaluation.statistics import holm, paired_test
 from secondlook.recipe import RecipeError, nearest
 
@@ -21,7 +32,7 @@ def falls_then_levels(e: Evidence, run: str, share: float, drift: float) -> Outc
     """
     (records,) = e.gather(run)
     steps, losses = e.curves(records, "iteration"), e.curves(records, "validation_loss")
-    e.finite(records, losses, "validation_loss")
+    e.finite(records, [loss.sum() for loss in losses], "validation_loss")  # curves may differ in length
     early, late, fell = np.array([_shape(x, y) for x, y in zip(steps, losses)]).T
     good = int(np.sum((fell > 0) & (early >= share) & (np.abs(late) <= drift)))
     falls, seeds, test = int(np.sum(fell > 0)), len(records), paired_test(fell)
@@ -36,6 +47,25 @@ def falls_then_levels(e: Evidence, run: str, share: float, drift: float) -> Outc
         f"the fall lies in the first half ({share:g} asked), drift after it {late.mean():.2g} (at most {drift:g})"
     )
     return Outcome(verdict, why, None, [float(early.mean()), float(late.mean())])
+
+
+def without_penalty(e: Evidence, run: str, free: str, iterations: int, share: float) -> Outcome:
+    """Without the penalty, as in `free`, the validation loss falls by more than `share` of its fall in `run`.
+
+    From the start to the last point within `iterations`, paired over seeds.
+    """
+    falls = []
+    for records in e.gather(run, free):
+        curves = zip(e.curves(records, "iteration"), e.curves(records, "validation_loss"))
+        ends = [y[0] - y[np.flatnonzero(x <= iterations)[-1]] for x, y in curves]
+        falls.append(e.finite(records, ends, "validation_loss"))
+    outcome = forms.greater(falls[1] - share * falls[0])
+    shares = falls[1] / falls[0]
+    why = (
+        f"within {iterations} iterations the loss falls by {falls[0].mean():.3g} with the penalty and by "
+        f"{falls[1].mean():.3g} without, {100 * shares.mean():.0f} % of it ({100 * share:g} % asked): {outcome.why}"
+    )
+    return replace(outcome, why=why, measured=float(shares.mean()), interval=None)
 
 
 def losses_fall(e: Evidence, run: str, curves: list) -> Outcome:
@@ -76,26 +106,35 @@ def templates(e: Evidence, run: str, values: list) -> Outcome:
     return forms.count(found, len(found))
 
 
-def adjectives(e: Evidence, best: str, runs: list) -> Outcome:
-    """How many of 'higher rate', 'moderate strength' and 'larger batch' the report's own list bears out; no training.
+def adjectives(e: Evidence, best: str, runs: list, first: str) -> Outcome:
+    """Whether the report's own settings bear out 'higher rate', 'moderate strength' and 'larger batch'; no training.
 
-    Higher and larger: above the median of the runs. Moderate: neither the smallest nor the largest.
+    The text says of none of the three than what. Two readings: among `runs`, higher and larger is above the median and
+    moderate neither the smallest nor the largest; against the `first` run, a higher rate, a weaker penalty and a larger
+    batch. `measured` is how many hold by both.
     """
-    settings = {run: e.recipes(run)[0].settings for run in runs}
-    own = settings[best]
+    settings = {run: e.recipes(run)[0].settings for run in (first, *runs)}
+    own, before = settings[best], settings[first]
     rates, strengths, batches = (
-        [getattr(s, key) for s in settings.values()] for key in ("learning_rate", "strength", "batch_size")
+        [getattr(settings[run], key) for run in runs] for key in ("learning_rate", "strength", "batch_size")
     )
     said = {
-        f"rate {own.learning_rate:g} above the median {np.median(rates):g}": own.learning_rate > np.median(rates),
-        f"strength {own.strength:g} strictly inside {min(strengths):g} to {max(strengths):g}": (
-            min(strengths) < own.strength < max(strengths)
-        ),
-        f"batch {own.batch_size} above the median {np.median(batches):g}": own.batch_size > np.median(batches),
-    }
-    true = sum(map(bool, said.values()))
-    why = ", ".join(f"{name}: {'true' if holds else 'false'}" for name, holds in said.items())
-    return Outcome(REPRODUCED if true == len(said) else forms.CONTRADICTED, why, len(said), true)
+        f"rate {own.learning_rate:g}, median {np.median(rates):g}, first {before.learning_rate:g}": (
+            own.learning_rate > np.median(rates), own.learning_rate > before.learning_rate),
+        f"strength {own.strength:g}, range {min(strengths):g} to {max(strengths):g}, first {before.strength:g}": (
+            min(strengths) < own.strength < max(strengths), own.strength < before.strength),
+        f"batch {own.batch_size}, median {np.median(batches):g}, first {before.batch_size}": (
+            own.batch_size > np.median(batches), own.batch_size > before.batch_size),
+    }  # fmt: skip
+    true = sum(map(all, said.values()))
+    possible = all(map(any, said.values()))
+    verdict = REPRODUCED if true == len(said) else UNDERSPECIFIED if possible else CONTRADICTED
+    words = {True: "true", False: "false"}
+    why = "; ".join(
+        f"{name}: {words[bool(among)]} among the eight, {words[bool(against)]} against the first run"
+        for name, (among, against) in said.items()
+    )
+    return Outcome(verdict, why, len(said), true, rests_on=TEXT)
 
 
 def among_peers(e: Evidence, run, published: str, metric: str, sampling: str, tolerance: float, peers: list) -> Outcome:
@@ -133,6 +172,7 @@ def which_loss(e: Evidence, runs: list, fits: str, fits_not: str, values: list) 
         for variant, runs_ in held.items()
         for run, off in runs_
     )
+    why += forms.joint(len(values))
     return Outcome(verdict, why, outcomes[0].published, [o.measured for o in outcomes], [o.interval for o in outcomes])
 
 

@@ -1,7 +1,8 @@
 """What the forms cannot say of the four optimisers: statements about the authors' own curves, and what differs.
 
 A statement about a curve that the authors logged (`reports/logs/optimizers_keras.csv`) is settled by that log: it is
-true by arithmetic, or the log contradicts it. A statement about a technique is judged over seeds of ours, with what the
+true by arithmetic, or the log contradicts it; where the log has a tie, or whole seconds too close to tell apart, it
+decides nothing. A statement about a technique is judged over seeds of ours, with what the
 log has of it beside.
 """
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence, Unjudged
-from secondlook.claims.forms import CONTRADICTED, REPRODUCED, UNDERSPECIFIED, Outcome
+from secondlook.claims.forms import CODE, CONTRADICTED, INCONCLUSIVE, LOG, REPRODUCED, UNDERSPECIFIED, Outcome
 from secondlook.evaluation.curves import EARLY, end_gap, epochs_to, rate_left, rises, seconds_to, volatility
 from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.logs import Curves, keras_curves
@@ -54,15 +55,17 @@ def techniques(e: Evidence, pairs: dict, runs: dict) -> Outcome:
 def first_to(e: Evidence, first: list, targets: list) -> Outcome:
     """The optimisers `first` reach each target accuracy in fewer epochs than all the others do, in the log.
 
-    Where records of the final runs are there, the reason says when these reach it.
+    Where the last of them ties with the first of the others the log decides nothing. Where records of the final runs
+    are there, the reason says when these reach it.
     """
     parts, told = {}, []
     for target in targets:
         epochs = {n: epochs_to(_final(e, n)["test_accuracy"], target) for n in NAMES}
         told += [f"epochs to {100 * target:g} %: " + ", ".join(f"{NAMES[n]} {v:g}" for n, v in epochs.items())]
         rest = min(v for n, v in epochs.items() if n not in first)
+        last = max(epochs[n] for n in first)
         parts[f"{' and '.join(NAMES[n] for n in first)} lead to {100 * target:g} %"] = (
-            max(epochs[n] for n in first) < rest
+            None if last == rest else last < rest
         )
     return _settled(parts, "; ".join(told) + _ours_to(e, targets))
 
@@ -70,62 +73,30 @@ def first_to(e: Evidence, first: list, targets: list) -> Outcome:
 def efficient(e: Evidence, first: str, target: float) -> Outcome:
     """In the log `first` has the highest last accuracy, the shortest epochs, and the fewest seconds to `target`.
 
-    The first epoch, which holds the start of the process, is counted as long as the mean of the others.
+    The first epoch, which holds the start of the process, is counted as long as the mean of the others. The log has
+    whole seconds: epochs of two optimisers that differ by less than one may differ either way.
     """
     curves = {n: _final(e, n) for n in NAMES}
     seconds = {n: np.r_[c["seconds"][1:].mean(), c["seconds"][1:]] for n, c in curves.items()}
     accuracy = {n: c["test_accuracy"][-1] for n, c in curves.items()}
     pace = {n: own.mean() for n, own in seconds.items()}
     arrival = {n: seconds_to(c["test_accuracy"], target, seconds[n]) for n, c in curves.items()}
+    rounding = max(epochs_to(c["test_accuracy"], target) for c in curves.values())  # a second for each epoch
     parts = {
-        "the highest accuracy": _alone(accuracy, first, max),
-        "the shortest epochs": _alone(pace, first, min),
-        f"the fewest seconds to {100 * target:g} %": _alone(arrival, first, min),
+        "the highest accuracy": _alone(accuracy, first, 1),
+        "the shortest epochs": _alone(pace, first, -1, within=1.0),
+        f"the fewest seconds to {100 * target:g} %": _alone(arrival, first, -1, within=rounding),
     }
     told = f"seconds an epoch: {_listed(pace, '.1f')}; seconds to {100 * target:g} %: {_listed(arrival, '.0f')}"
     return _settled(parts, told, list(pace.values()))
 
 
 def figure(e: Evidence, optimizer: str, says: list) -> Outcome:
-    """Every statement `says` about an optimiser's final curves holds in the log.
+    """Every statement `says` about an optimiser's final curves holds in the log; `_measures` has the words it knows.
 
-    close: training and test accuracy end less than 2 points apart · overfits: training accuracy ends above test
-    accuracy.
-
-    The other words have two plain measures each; where these disagree the claim is underspecified. restless: the
-    changes of the test accuracy from epoch to epoch spread most of the four, and its falls add up to most · steady: to
-    no more than the median of the four · smooth: so the changes and the rises of the test loss · rapid: 70 % is reached
-    in no more epochs than the median, and the third epoch is as far above the first.
+    A word with two plain measures that disagree makes the claim underspecified.
     """
-    curves = {n: _final(e, n) for n in NAMES}
-
-    def of(measure, *names: str) -> dict[str, float]:
-        return {n: float(measure(*(c[name] for name in names))) for n, c in curves.items()}
-
-    def typical(values: dict, sign: int) -> bool:
-        """Not above the median of the four, or not below it."""
-        return sign * values[optimizer] <= sign * np.median(list(values.values()))
-
-    gap = of(lambda a, b: 100 * end_gap(a, b), "train_accuracy", "test_accuracy")
-    unrest = {"points that its changes spread": of(lambda v: 100 * volatility(v), "test_accuracy"),
-              "points that its falls add up to": of(lambda v: 100 * rises(-v), "test_accuracy")}  # fmt: skip
-    measures = {
-        "close": {"points at the end": (gap, lambda v: abs(v[optimizer]) < 2)},
-        "overfits": {"points at the end": (gap, lambda v: v[optimizer] > 0)},
-        "restless": {name: (values, lambda v: _alone(v, optimizer, max)) for name, values in unrest.items()},
-        "steady": {name: (values, lambda v: typical(v, 1)) for name, values in unrest.items()},
-        "smooth": {
-            "spread of its changes": (of(volatility, "test_loss"), lambda v: typical(v, 1)),
-            "sum of its rises": (of(rises, "test_loss"), lambda v: typical(v, 1)),
-        },
-        "rapid": {
-            "epochs to 70 %": (of(lambda v: epochs_to(v, 0.7), "test_accuracy"), lambda v: typical(v, 1)),
-            "points gained from the first to the third epoch": (
-                of(lambda v: 100 * (v[2] - v[0]), "test_accuracy"),
-                lambda v: typical(v, -1),
-            ),
-        },
-    }
+    measures = _measures(e, optimizer)
     if unknown := [s for s in says if s not in measures]:
         raise RecipeError(f"{e.where}: says {unknown[0]!r} is unknown; it knows {', '.join(measures)}")
     parts = {s: {name: holds(values) for name, (values, holds) in measures[s].items()} for s in says}
@@ -134,12 +105,61 @@ def figure(e: Evidence, optimizer: str, says: list) -> Outcome:
     )
     found = [values[optimizer] for s in says for values, _ in measures[s].values()]
     split = {s: own for s, own in parts.items() if len(set(own.values())) > 1}
-    outcome = _settled({s: any(own.values()) for s, own in parts.items()}, told, found)
+    holds = {s: True if any(own.values()) else None if None in own.values() else False for s, own in parts.items()}
+    outcome = _settled(holds, told, found)
     if outcome.verdict == CONTRADICTED or not split:
         return outcome
     said = "; ".join(f"{s} by the {', '.join(n for n, h in own.items() if h)}, not by the "
                      f"{', '.join(n for n, h in own.items() if not h)}" for s, own in split.items())  # fmt: skip
     return replace(outcome, verdict=UNDERSPECIFIED, why=f"{told}. The text gives no measure: {said}")
+
+
+def _measures(e: Evidence, optimizer: str) -> dict[str, dict[str, tuple]]:
+    """By word, and by the measure's name: a number for each optimiser, and whether the word holds for `optimizer`.
+
+    close: training and test accuracy end less than 2 points apart · overfits: training accuracy ends above test
+    accuracy, and training loss below test loss · robust: the worst place among the four over the stages is no worse
+    than their median, and so the changes of the test accuracy from epoch to epoch · restless: these spread most of the
+    four, and its falls add up to most · steady: to no more than the median of the four · smooth: so the changes and
+    the rises of the test loss · rapid: 70 % is reached in no more epochs than the median, and the third epoch is as
+    far above the first.
+    """
+    curves = {n: _final(e, n) for n in NAMES}
+
+    def of(measure, *names: str) -> dict[str, float]:
+        return {n: float(measure(*(c[name] for name in names))) for n, c in curves.items()}
+
+    def typical(sign=1):
+        """Not above the median of the four, or not below it."""
+        return lambda values: bool(sign * values[optimizer] <= sign * np.median(list(values.values())))
+
+    def above(values: dict) -> bool:
+        return values[optimizer] > 0
+
+    def most(values: dict) -> bool | None:
+        return _alone(values, optimizer, 1)
+
+    gap = of(lambda a, b: 100 * end_gap(a, b), "train_accuracy", "test_accuracy")
+    spread = of(lambda v: 100 * volatility(v), "test_accuracy")
+    falls = of(lambda v: 100 * rises(-v), "test_accuracy")
+    changes, falls_by = "points that its changes spread", "points that its falls add up to"
+    worst = {n: max(_places(e, stage)[n] for stage in (1, 2, FINAL)) for n in NAMES}
+    loss_gap = of(lambda a, b: b[-1] - a[-1], "train_loss", "test_loss")
+    loss_spread, loss_rises = of(volatility, "test_loss"), of(rises, "test_loss")
+    epochs = of(lambda v: epochs_to(v, 0.7), "test_accuracy")
+    gained = of(lambda v: 100 * (v[2] - v[0]), "test_accuracy")
+    return {
+        "close": {"points at the end": (gap, lambda v: abs(v[optimizer]) < 2)},
+        "overfits": {"points at the end": (gap, above), "loss at the end": (loss_gap, above)},
+        "robust": {"worst place over the stages": (worst, typical()), changes: (spread, typical())},
+        "restless": {changes: (spread, most), falls_by: (falls, most)},
+        "steady": {changes: (spread, typical()), falls_by: (falls, typical())},
+        "smooth": {"spread of its changes": (loss_spread, typical()), "sum of its rises": (loss_rises, typical())},
+        "rapid": {
+            "epochs to 70 %": (epochs, typical()),
+            "points gained from the first to the third epoch": (gained, typical(-1)),
+        },
+    }
 
 
 def regularised(e: Evidence, pairs: dict) -> Outcome:
@@ -165,15 +185,24 @@ def regularised(e: Evidence, pairs: dict) -> Outcome:
 
 
 def last_is_highest(e: Evidence, published: dict) -> Outcome:
-    """The published final accuracy of each optimiser is the highest of its logged epochs."""
-    lower, told = [], []
+    """The published final accuracy of each optimiser is the highest achieved, by two readings of that.
+
+    Of its logged epochs, and of the ends of its three logged stages. Where the readings disagree it is underspecified.
+    """
+    lower, stages, told = [], [], []
     for name, key in published.items():
         number, accuracy = e.published(key), _final(e, name)["test_accuracy"]
-        best = int(accuracy.argmax())
+        best, before = int(accuracy.argmax()), max(_logs(e)[stage, name]["test_accuracy"][-1] for stage in (1, 2))
         lower += [NAMES[name]] if number.value < accuracy[best] - number.half_unit else []
-        told.append(f"{NAMES[name]} {number.text}, highest {_percent(accuracy[best])} in epoch {best + 1}")
-    told.append(f"below their highest: {', '.join(lower) or 'none'}")
-    return _settled({"each is the highest of its epochs": not lower}, "; ".join(told))
+        stages += [NAMES[name]] if number.value < before - number.half_unit else []
+        highest = f"highest {_percent(accuracy[best])} in epoch {best + 1}"
+        told.append(f"{NAMES[name]} {number.text}, {highest}, earlier stages {_percent(before)}")
+    told.append(
+        f"below an epoch of theirs: {', '.join(lower) or 'none'}; below an earlier stage: {', '.join(stages) or 'none'}"
+    )
+    if bool(lower) != bool(stages):
+        return Outcome(UNDERSPECIFIED, f"{'; '.join(told)}. The text does not say among what it is", rests_on=LOG)
+    return _settled({"each is the highest": not lower}, "; ".join(told))
 
 
 def two_runs(e: Evidence, published: list) -> Outcome:
@@ -207,7 +236,19 @@ def controlled(e: Evidence, columns: dict) -> Outcome:
     others = {name: [s for s in own if not s.startswith("optimizer")] for name, own in within.items()}
     within["the columns, one against the other"] = _all_differing(list(zip(*settings.values())))
     told = "; ".join(f"what differs in {name}: {_worded(own)}" for name, own in within.items())
-    return _settled({f"{name} differ in the optimiser alone": not own for name, own in others.items()}, told)
+    alone = {f"{name} differ in the optimiser alone": not own for name, own in others.items()}
+    return _settled(alone, told, rests_on=CODE)
+
+
+def crucial(e: Evidence, p, pairs: dict, margin: float) -> Outcome:
+    """The coded schedule ends more than `margin` above a constant rate, with each optimiser of `pairs`.
+
+    These name the run with the schedule and the one without, each with its variant: paired over seeds, Holm over them.
+    """
+    groups = iter(e.gather(*(tuple(run) for pair in pairs.values() for run in pair)))
+    accuracy = {NAMES[n]: [e.numbers(next(groups), "test_accuracy") for _ in pair] for n, pair in pairs.items()}
+    gains = {n: a - b for n, (a, b) in accuracy.items()}
+    return forms.all_positive(gains, {f"{n}'s gain − {margin:g}": (gain, margin) for n, gain in gains.items()}, p)
 
 
 def advantage(e: Evidence, runs: list, than: list) -> Outcome:
@@ -265,17 +306,28 @@ def _paired(e: Evidence, pairs: dict, told: str) -> dict[str, list]:
     return dict(zip(pairs, zip(groups[::2], groups[1::2])))
 
 
-def _settled(parts: dict[str, bool], told: str, measured=None) -> Outcome:
-    """What a log or a recipe says: reproduced where every part holds, contradicted where one does not."""
-    off = [name for name, holds in parts.items() if not holds]
-    told += f". Does not hold: {', '.join(off)}" if off else ". All of it holds"
+def _settled(parts: dict[str, bool | None], told: str, measured=None, rests_on=LOG) -> Outcome:
+    """What a log or a recipe says: contradicted where a part does not hold, reproduced where all do; None is open."""
+    off = [name for name, holds in parts.items() if holds is not None and not holds]
+    left = [name for name, holds in parts.items() if holds is None]
+    told += f". Does not hold: {', '.join(off)}" if off else ""
+    told += f". Not decided: {', '.join(left)}" if left else ""
+    told += ". All of it holds" if not off and not left else ""
     measured = [float(v) for v in measured] if isinstance(measured, list) else measured
-    return Outcome(CONTRADICTED if off else REPRODUCED, told, None, measured)
+    verdict = CONTRADICTED if off else INCONCLUSIVE if left else REPRODUCED
+    return Outcome(verdict, told, None, measured, rests_on=rests_on)
 
 
-def _alone(values: dict, name: str, best) -> bool:
-    """Whether `name` alone has the best value."""
-    return [n for n, v in values.items() if v == best(values.values())] == [name]
+def _alone(values: dict, name: str, sign: int, within=0.0) -> bool | None:
+    """Whether `name` alone has the highest value (sign 1) or the lowest (-1); None where the next is `within` reach."""
+    lead = min(sign * (values[name] - v) for n, v in values.items() if n != name)
+    return None if abs(lead) <= within else bool(lead > 0)
+
+
+def _places(e: Evidence, stage: int) -> dict[str, int]:
+    """The place of each optimiser by its last test accuracy in a logged stage; 1 is the best."""
+    ends = {n: _logs(e)[stage, n]["test_accuracy"][-1] for n in NAMES}
+    return {n: 1 + sum(other > end for other in ends.values()) for n, end in ends.items()}
 
 
 def _worded(settings: list[str]) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence, Unjudged
-from secondlook.claims.forms import CONTRADICTED, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome
+from secondlook.claims.forms import ARITHMETIC, CONTRADICTED, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome
 from secondlook.data.names import CIFAR10
 from secondlook.evaluation.metrics import confusion, precision_recall_f1
 from secondlook.evaluation.statistics import holm, paired_test
@@ -68,23 +68,25 @@ def more_recognised(e: Evidence, run: str, than_run: str, least: int) -> Outcome
     return forms.count(dict(zip(CIFAR10, gain.T)), least)
 
 
-def among_largest(e: Evidence, run: str, values: list) -> Outcome:
-    """Each pair in `values`, (label, prediction, count), is among the `count` most frequent mistakes of `run`.
+def among_largest(e: Evidence, runs: list, values: list) -> Outcome:
+    """Each pair in `values`, (label, prediction, count), is among the `count` most frequent mistakes of each of `runs`.
 
     A pair is when its share exceeds that of the count-th most frequent other mistake: paired over seeds, Holm over
-    the pairs. Mistakes are ordered by their mean over seeds.
+    the pairs and runs. Mistakes are ordered by their mean over seeds.
     """
-    (records,) = e.gather(run)
-    shares = _mistakes(records)
-    return forms.count(_margins(e, shares, values), len(values))
+    found = {}
+    for run, records in zip(runs, e.gather(*runs)):
+        found |= {f"{run}: {name}": lead for name, lead in _margins(e, _mistakes(records), values).items()}
+    return forms.count(found, len(found))
 
 
-def less_frequent(e: Evidence, run: str, pair: list, than: list) -> Outcome:
-    """The mistake `pair` is less frequent than each of the mistakes `than`."""
-    (records,) = e.gather(run)
-    shares = _mistakes(records)
-    own = shares[:, _class(e, pair[0]), _class(e, pair[1])]
-    found = {f"below {a} → {b}": shares[:, _class(e, a), _class(e, b)] - own for a, b in than}
+def less_frequent(e: Evidence, runs: list, pair: list, than: list) -> Outcome:
+    """The mistake `pair` is less frequent than each of the mistakes `than`, in each of `runs`."""
+    found = {}
+    for run, records in zip(runs, e.gather(*runs)):
+        shares = _mistakes(records)
+        own = shares[:, _class(e, pair[0]), _class(e, pair[1])]
+        found |= {f"{run}: below {a} → {b}": shares[:, _class(e, a), _class(e, b)] - own for a, b in than}
     return forms.count(found, len(found))
 
 
@@ -102,17 +104,20 @@ def largest_pair(e: Evidence, runs: list, pair: list) -> Outcome:
     return forms.count(found, len(found))
 
 
-def in_the_middle(e: Evidence, run: str) -> Outcome:
-    """Right answers' maps have more of their mass in the middle third of the image than an even map has."""
-    (records,) = e.gather(run)
-    outcome = forms.greater(e.numbers(records, "cam_centre_right"), EVEN_MIDDLE)
-    return Outcome(outcome.verdict, outcome.why, EVEN_MIDDLE, outcome.measured, outcome.interval, outcome.p)
+def in_the_middle(e: Evidence, runs: list) -> Outcome:
+    """Right answers' maps of each of `runs` have more of their mass in the middle box than an even map has."""
+    shares = {run: e.numbers(records, "cam_centre_right") for run, records in zip(runs, e.gather(*runs))}
+    outcome = forms.count({run: share - EVEN_MIDDLE for run, share in shares.items()}, len(shares))
+    means = [float(share.mean()) for share in shares.values()]
+    said = ", ".join(f"{run} {mean:.3f}" for run, mean in zip(runs, means))
+    return Outcome(outcome.verdict, f"share in the middle: {said}; {outcome.why}", EVEN_MIDDLE, means)
 
 
-def more_diffuse(e: Evidence, run: str, measures: list) -> Outcome:
-    """Wrong answers' maps measure higher than right ones' in more than half of the pairs, for each of `measures`."""
-    (records,) = e.gather(run)
-    found = {m: e.numbers(records, f"cam_effect.{m}") for m in measures}
+def more_diffuse(e: Evidence, runs: list, measures: list) -> Outcome:
+    """Wrong answers' maps measure higher than right ones' in more than half of the pairs, for each of `measures`, in
+    each of `runs`."""
+    groups = dict(zip(runs, e.gather(*runs)))
+    found = {f"{run}, {m}": e.numbers(own, f"cam_effect.{m}") for run, own in groups.items() for m in measures}
     outcome = forms.count({m: v - 0.5 for m, v in found.items()}, len(found))
     means = [float(v.mean()) for v in found.values()]
     said = ", ".join(f"{m}: {v:.3f} of pairs" for m, v in zip(found, means))
@@ -160,17 +165,21 @@ def stops_early(e: Evidence, runs: list, published: str) -> Outcome:
     return Outcome(both.verdict, both.why, limit, [float(a.mean()), float(b.mean())])
 
 
-def where_classes_peak(e: Evidence, run: str, classes: list, uneven: str) -> Outcome:
-    """Right answers of `classes` peak in the middle box more often than chance; the layers of `uneven` agree least.
+def where_classes_peak(e: Evidence, classes: dict, uneven: list) -> Outcome:
+    """Right answers of a run's `classes` peak in the middle box more often than chance, and one's layers agree least.
 
-    The box has a third of the image. `uneven` must agree less across layers than the other classes do on average.
+    The box has a third of the image. `uneven`, a run and a class, must agree less across layers than the other classes
+    do on average.
     """
-    (records,) = e.gather(run)
-    peaks = _lists(e, records, "cam_peak_centre", classes)
-    agreement = _lists(e, records, "cam_agreement", CIFAR10)
-    found = {f"{name} peaks in the middle": column - EVEN_MIDDLE for name, column in zip(classes, peaks.T)}
-    k = _class(e, uneven)
-    found[f"{uneven} agrees least across layers"] = np.delete(agreement, k, 1).mean(1) - agreement[:, k]
+    groups, found = dict(zip(classes, e.gather(*classes))), {}
+    for run, records in groups.items():
+        peaks = _lists(e, records, "cam_peak_centre", classes[run])
+        found |= {
+            f"{run}: {name} peaks in the middle": column - EVEN_MIDDLE for name, column in zip(classes[run], peaks.T)
+        }
+    run, name = uneven
+    agreement, k = _lists(e, groups[run], "cam_agreement", CIFAR10), _class(e, name)
+    found[f"{run}: {name} agrees least across layers"] = np.delete(agreement, k, 1).mean(1) - agreement[:, k]
     return forms.count(found, len(found))
 
 
@@ -179,7 +188,8 @@ def more_work(e: Evidence, depths: list, image_size: int) -> Outcome:
     works = [total(vgg_layers(depth, image_size), "macs") / 1e9 for depth in depths]
     said = " and ".join(f"VGG{d} {w:.2f}" for d, w in zip(depths, works))
     verdict = REPRODUCED if works[0] > works[1] else CONTRADICTED
-    return Outcome(verdict, f"thousand million multiply-adds at {image_size} pixels: {said}", None, works)
+    why = f"thousand million multiply-adds at {image_size} pixels: {said}"
+    return Outcome(verdict, why, None, works, rests_on=ARITHMETIC)
 
 
 def _metric(e: Evidence, records: list, name: str) -> np.ndarray:

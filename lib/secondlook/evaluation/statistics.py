@@ -100,14 +100,16 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-def prediction_half_width(values: Sequence[float], half_unit: float = 0.0, sampling_se: float = 0.0) -> float:
-    """How far a single published number may lie from the mean of k values and still be one more of their kind.
+def prediction_half_width(
+    values: Sequence[float], half_unit: float = 0.0, sampling_se: float = 0.0, of: int = 1
+) -> float:
+    """How far a published number may lie from the mean of k values and still be the mean `of` so many more like them.
 
-    t(0.975, k−1)·√(sd²·(1 + 1/k) + SE²) + half a unit of the last printed digit. `sampling_se` is the standard error
+    t(0.975, k−1)·√(sd²·(1/of + 1/k) + SE²) + half a unit of the last printed digit. `sampling_se` is the standard error
     of the published number that comes from its images, given only where `values` do not vary over such images.
     """
     s = summary(values)
-    return float(_t(s.n) * np.sqrt(s.sd**2 * (1 + 1 / s.n) + sampling_se**2) + half_unit)
+    return float(_t(s.n) * np.sqrt(s.sd**2 * (1 / of + 1 / s.n) + sampling_se**2) + half_unit)
 
 
 def _finite(values) -> np.ndarray:
