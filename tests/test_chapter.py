@@ -141,7 +141,7 @@ def test_without_records_figures_give_way_to_the_command_that_makes_them(tmp_pat
     assert "secondlook train linear --profile full" in repr(empty)
     assert "secondlook train linear" in empty.draw(roc, empty.headline())._repr_html_()
     assert "secondlook train linear" in empty.draw(combinations, {}, winner="c4-full")._repr_html_()
-    assert {j.verdict for j in empty.judgements} == {"not run", "contradicted", "not testable as stated"}
+    assert {j.verdict for j in empty.judgements} == {"not run", "underspecified", "not testable as stated"}
 
 
 def test_a_page_says_what_cannot_be_drawn_and_fails_for_any_other_error(tmp_path):

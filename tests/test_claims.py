@@ -116,6 +116,19 @@ def test_count_needs_its_number_and_is_refuted_where_that_is_out_of_reach():
     assert forms.count({"a": yes, "b": no, "c": no}, 2).verdict == "not reproduced"
 
 
+def test_where_all_must_hold_the_largest_p_is_told_beside_holms():
+    # each alone p is 0.03, adjusted for two 0.06
+    near = spread(0.0012)
+    assert "unadjusted the largest p, enough where all must hold, is 0.03" in forms.count({"a": near, "b": near}, 2).why
+    assert "unadjusted" not in forms.count({"a": spread(0.1), "b": spread(0.1)}, 2).why
+    assert "unadjusted" not in forms.count({"a": near, "b": near}, 1).why
+
+
+def test_the_mean_of_several_published_runs_is_held_against_a_narrower_interval():
+    assert forms.value(spread(0.82), 0.824, 0.0005, 0.01).verdict == "reproduced"
+    assert forms.value(spread(0.82), 0.824, 0.0005, 0.01, of=10).verdict == "not reproduced"
+
+
 def test_a_fact_is_true_or_contradicted_by_its_worst_value():
     assert forms.equal([1e-12, -2e-12], 0.0, 1e-9).verdict == "reproduced"
     assert forms.equal([1e-12, -2e-3], 0.0, 1e-9).verdict == "contradicted"
@@ -315,6 +328,27 @@ def test_a_claim_that_names_what_does_not_exist_is_an_error_with_the_claim(claim
         judge("pair", Records(root / "records"), root)
 
 
+def test_several_numbers_tell_their_joint_level_and_share_what_is_said_once(tmp_path):
+    text = ('form = "value"\ntolerance = 0.1\noptions = { metric = "acc" }\nvalues = '
+            '[{ published = "best", run = "a" }, { published = "rest", run = "b" }]')  # fmt: skip
+    found = verdict(house(tmp_path, f'[claim.X]\nsays = "so"\n{text}'), train(tmp_path))
+    assert (found.verdict, found.published, found.rests_on) == ("reproduced", [0.816, 0.796], "measurement")
+    assert "each interval is at 95 %, the 2 jointly at 90 % or more" in found.why
+    house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["value"][0]}')
+    assert "jointly" not in verdict(tmp_path, Records(tmp_path / "records")).why
+
+
+def test_a_judgement_says_what_it_rests_on_and_not_run_rests_on_nothing(tmp_path):
+    text = '[claim.X]\nsays = "so"\nform = "text"\nverdict = "contradicted"\n'
+    for told, expected in (("", "text"), ('rests_on = "code"', "code")):
+        root = house(tmp_path, text + told)
+        assert verdict(root, Records(root / "records")).rests_on == expected
+    with pytest.raises(RecipeError, match="rests_on 'cod' is unknown; did you mean 'code'"):
+        judge("pair", Records(tmp_path), house(tmp_path, text + 'rests_on = "cod"'))
+    root = house(tmp_path, f'[claim.X]\nsays = "so"\n{CLAIMS["value"][0]}')
+    assert verdict(root, Records(root / "records")).rests_on == ""
+
+
 def test_a_text_claim_has_the_verdict_and_the_reason_of_the_file(tmp_path):
     for said in ("contradicted", "underspecified"):
         root = house(tmp_path, f'[claim.X]\nsays = "so"\nform = "text"\nverdict = "{said}"\nwhy = "The log says no"')
@@ -327,7 +361,7 @@ def test_a_judgement_is_json_with_stable_keys(tmp_path):
     said = json.loads(json.dumps(verdict(root, train(root)).as_dict(), allow_nan=False))
     assert list(said) == [
         "id", "report", "says", "verdict", "published", "measured", "interval", "seeds", "profile", "data",
-        "records", "why", "indication",
+        "records", "why", "rests_on", "indication",
     ]  # fmt: skip
     assert said["published"] == [0.816, 0.796]
 

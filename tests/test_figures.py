@@ -681,6 +681,19 @@ def test_the_scoreboard_counts_no_indication_among_verdicts():
     assert "one: 1 holds, 1 does not hold" in shown.layout.meta["secondlook"]["alt"]
 
 
+def test_what_a_verdict_rests_on_stands_below_its_badge_and_is_counted():
+    shown = figures.verdicts([{**JUDGED, "rests_on": "log"}])
+    assert "direction reproduced</span><br><small>by log</small>" in shown._repr_html_()
+    assert "direction reproduced (by log)" in repr(shown)
+    said = [("contradicted", "log"), ("contradicted", "code"), ("reproduced", "measurement"), ("not run", "")]
+    told = figures.grounds({"one": [SimpleNamespace(verdict=v, rests_on=r) for v, r in said]})
+    assert "none of the 2 contradicted claims on a measurement" in told.caption
+    assert [row[0] for row in told.rows] == ["reproduced", "contradicted"]
+    assert told.rows[1][1:] == ("", 1, 1, "", "")
+    measured = figures.grounds({"one": [SimpleNamespace(verdict="contradicted", rests_on="measurement")]})
+    assert "1 of the 1 contradicted claims on a measurement" in measured.caption
+
+
 def test_an_unknown_verdict_is_refused():
     with pytest.raises(ValueError, match="did you mean 'reproduced'"):
         figures.verdicts([{**JUDGED, "verdict": "reproducd"}])

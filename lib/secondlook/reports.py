@@ -55,6 +55,7 @@ VERDICTS = (
     "underspecified",
     "not run",
 )
+RESTS_ON = ("measurement", "log", "code", "text", "arithmetic")  # what a verdict does
 INDICATIONS = ("holds", "does not hold", "inconclusive", "too few seeds")  # of reduced runs: no verdicts
 CLAIM_OPTIONS = ("values", "verdict", "published", "tolerance", "family", "rests_on")  # beside a claim's `options`
 MOST = 10_000  # seeds of a run, or points of its grid

@@ -10,13 +10,14 @@ from itertools import pairwise
 import numpy as np
 
 from secondlook.evaluation.statistics import LEVEL, holm, paired_test, prediction_half_width, summary
+from secondlook.reports import RESTS_ON
 
 ALPHA = 0.05
 ROUNDING = 1e-12  # of floating point, so that a value on the border is inside it
 REPRODUCED, DIRECTION, NOT_REPRODUCED = "reproduced", "direction reproduced", "not reproduced"
 INCONCLUSIVE, CONTRADICTED, NOT_RUN = "inconclusive", "contradicted", "not run"
 UNDERSPECIFIED, TOO_FEW = "underspecified", "too few seeds"
-MEASUREMENT, LOG, CODE, TEXT, ARITHMETIC = RESTS_ON = ("measurement", "log", "code", "text", "arithmetic")
+MEASUREMENT, LOG, CODE, TEXT, ARITHMETIC = RESTS_ON
 
 # Of several parts the worst decides: one number that is off refutes, and one undecided part leaves the whole undecided.
 WORST_FIRST = (CONTRADICTED, NOT_REPRODUCED, NOT_RUN, INCONCLUSIVE, DIRECTION, REPRODUCED)

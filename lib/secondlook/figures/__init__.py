@@ -8,7 +8,7 @@ from secondlook.figures.grid import combinations
 from secondlook.figures.images import hover_sprite, sample_grid, sprite
 from secondlook.figures.published import Row, published_against_measured, small_test_draws
 from secondlook.figures.roc import roc
-from secondlook.figures.scoreboard import scoreboard
+from secondlook.figures.scoreboard import grounds, scoreboard
 from secondlook.figures.sweep import sweep
 from secondlook.figures.tables import missing_table, notice, published_table, table, verdicts
 from secondlook.figures.template import DARK, LIGHT, finish
@@ -25,6 +25,7 @@ __all__ = [
     "confusion",
     "confusion_difference",
     "finish",
+    "grounds",
     "hover_sprite",
     "learning_curves",
     "loss_curves",

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from secondlook.figures.tables import Table
 from secondlook.figures.template import CLASS_COLOURS, QUIET, finish
-from secondlook.reports import INDICATIONS, VERDICTS
+from secondlook.reports import INDICATIONS, RESTS_ON, VERDICTS
 
 COLOURS = dict(zip(VERDICTS, [CLASS_COLOURS[c] for c in (2, 9, 6, 1, 4)]))
 INDICATED = dict(zip(INDICATIONS, [CLASS_COLOURS[c] for c in (2, 6, 1)]))
@@ -38,6 +39,17 @@ def scoreboard(judgements: dict[str, list], id: str = "claims-by-verdict") -> go
     if hints:
         alt += f" Beside them, of the claims not run, what reduced runs indicate. {_told(indicated)}."
     return finish(figure, id, title, alt, "verdicts rest on full records of real data alone", 320 + 40 * len(counts))
+
+
+def grounds(judgements: dict[str, list]) -> Table:
+    """What the verdicts rest on: a row for each verdict given, a column for each ground, and how many claims of all."""
+    found = Counter((j.verdict, j.rests_on) for own in judgements.values() for j in own if j.rests_on)
+    given = [v for v in VERDICTS if any(found[v, ground] for ground in RESTS_ON)]
+    rows = [(v, *(found[v, ground] or "" for ground in RESTS_ON)) for v in given]
+    against = sum(found["contradicted", ground] for ground in RESTS_ON)
+    ours = found["contradicted", "measurement"] or "none"
+    told = f"{ours} of the {against} contradicted claims on a measurement of this project"
+    return Table(("verdict", *RESTS_ON), tuple(rows), f"What verdicts rest on: {told}")
 
 
 def _bars(figure: go.Figure, counts: dict[str, Counter], words: Sequence[str], colours: dict, kind="", **options):

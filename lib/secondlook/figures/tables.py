@@ -88,7 +88,9 @@ def table(rows: Iterable[Mapping | Sequence], columns: Sequence[str] | Mapping[s
 
 
 def verdicts(judgements: Iterable, caption: str = "Claims and their verdicts") -> Table:
-    """Every claim with its verdict and numbers, from judgements or their dicts; why, interval and records unfold.
+    """Every claim with its verdict, what that rests on and its numbers, from judgements or their dicts.
+
+    Why, interval and records unfold.
 
     What reduced runs indicate of claims not run has a column of its own, where there is any.
     Raises ValueError for a verdict that is none.
@@ -100,7 +102,8 @@ def verdicts(judgements: Iterable, caption: str = "Claims and their verdicts") -
         more = [f"{word} {text}" for word, text in zip(("Interval", "Records"), more) if text]
         claim = Html(f"{html.escape(j['says'])}{_why('. '.join([(j.get('why') or '').rstrip('.'), *more]))}", j["says"])
         numbers = (_number(j["published"], SHOWN), _number(j["measured"], SHOWN))
-        rows.append((j["id"], badge(j["verdict"]), claim, *numbers, len(seeds) or "", _indicated(j.get("indication"))))
+        verdict = badge(j["verdict"], j.get("rests_on"))
+        rows.append((j["id"], verdict, claim, *numbers, len(seeds) or "", _indicated(j.get("indication"))))
     columns = ("id", "verdict", "claim", "published", "measured", "seeds", "indication, no verdict")
     if not any(row[-1] for row in rows):
         rows, columns = [row[:-1] for row in rows], columns[:-1]
@@ -116,11 +119,17 @@ def _indicated(indication: dict | None) -> Html | str:
     return Html(f"{shown}{_why(why)}", says)
 
 
-def badge(verdict: str) -> Html:
-    """The verdict as a badge: a word and a class for its colour. Raises ValueError for an unknown one."""
+def badge(verdict: str, rests_on: str | None = "") -> Html:
+    """The verdict as a badge: a word and a class for its colour, and below it what the verdict rests on.
+
+    Raises ValueError for an unknown verdict.
+    """
     if verdict not in VERDICTS:
         raise ValueError(f"unknown verdict {verdict!r}{nearest(verdict, VERDICTS)}")
-    return Html(f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{html.escape(verdict)}</span>', verdict)
+    shown = f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{html.escape(verdict)}</span>'
+    if not rests_on:
+        return Html(shown, verdict)
+    return Html(f"{shown}<br><small>by {html.escape(rests_on)}</small>", f"{verdict} (by {rests_on})")
 
 
 def published_table(report: Report, rows: list[Row] | None = None) -> Table:
