@@ -31,10 +31,10 @@ def replace_file(path: Path, content: bytes) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    with suppress(PermissionError):  # a folder that may be written but not read, or Windows
+    with suppress(OSError):  # where a folder cannot be opened or synced the file is there all the same
         handle = os.open(path.parent, os.O_RDONLY)
         try:
-            _sync(handle)
+            os.fsync(handle)
         finally:
             os.close(handle)
 

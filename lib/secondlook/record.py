@@ -63,10 +63,9 @@ class Record:
     @property
     def data_name(self) -> str:
         """The data's name as captions say it; a stand-in is never passed off as the real thing."""
-        real = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "gaussians": "Gaussians"}[
-            self.recipe.data.name
-        ]
-        return f"stand-in for {real}" if self.is_standin else real
+        real = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "gaussians": "Gaussians"}
+        name = real[self.recipe.data.name]
+        return f"stand-in for {name}" if self.is_standin else name
 
     def load_model(self, runs_dir: Path):
         """The run's trained model in evaluation mode with its preprocessing, a `weights.TrainedModel`.

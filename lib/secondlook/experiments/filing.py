@@ -27,13 +27,12 @@ def check_folders(recipes: Iterable[Recipe], execution) -> None:
     """
     for name in ("checkpoints", "weights"):
         check_writable(execution.runs_dir / name, "--runs-dir")
-    shelves = {}
+    shelves: dict = {}
     for recipe in recipes:
         path = shelf_of(recipe, folder_for(recipe, execution.records_dir, execution.runs_dir))
-        shelves[path] = "--records-dir" if recipe.is_evidence else "--runs-dir"
-    for folder, option in {path.parent: option for path, option in shelves.items()}.items():
+        shelves.setdefault((path.parent, "--records-dir" if recipe.is_evidence else "--runs-dir"), set()).add(path)
+    for (folder, option), paths in shelves.items():
         check_writable(folder, option)
         with lock(folder / ".lock"):
-            pass
-    for path in shelves:
-        check_shelf(path)
+            for path in sorted(paths):
+                check_shelf(path)
