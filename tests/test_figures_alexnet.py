@@ -218,7 +218,7 @@ def test_the_logged_curves_say_where_they_break():
     losses = dict(zip(("SGD", "AdamW"), log_losses().values()))
     figure = logged_curves(losses, "a log")
     assert "break after epochs 150 and 200" in said(figure)
-    assert said(figure).count("epochs 51 to 150 is SGD’s")
+    assert said(figure).count("in epochs 51 to 150 the rougher one is SGD’s")
     assert "161" not in said(figure)
     assert len(figure.data) == 6
 

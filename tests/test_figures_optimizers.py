@@ -228,15 +228,6 @@ def test_a_measure_shows_ours_and_the_log_and_who_does_not_arrive():
     assert titles[1].startswith("Generalisation gap: ")
 
 
-def test_small_runs_are_in_no_title_beside_full_ones_unless_these_have_no_number():
-    small = {"tiny": [replace(made_up(accuracy=0.3), recipe=REPORT.recipes("final-adam", "as_coded", "quick")[0])]}
-    best = Measure("best", lambda c: max(c["test_accuracy"]), ".2%")
-    mixed = measures({**four(3), **small}, [best], {})
-    assert "tiny" not in title(mixed)
-    bare = {n: [replace(r, history={}) for r in own] for n, own in four(3).items()}
-    assert title(measures({**bare, **small}, [best], {})).endswith("for tiny")
-
-
 def test_the_axis_of_every_measure_holds_its_marks_and_intervals_and_little_else():
     figure = measures(four(), [TO_70, GAP], LOGS)
     buttons = figure.layout.updatemenus[0].buttons

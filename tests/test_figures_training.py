@@ -139,4 +139,4 @@ def test_seeds_that_stopped_early_or_diverged_are_drawn_as_far_as_they_go():
     assert len(line.y) == 30
     assert np.isfinite(line.y).all()
     lost = made_up(train_loss=np.full(30, np.nan))
-    assert title(training_curves({"Adam": [lost]}, ("train_loss",))) == "No run ends with a finite training loss"
+    assert title(training_curves({"Adam": [lost]}, ("train_loss",))) == "Nobody has a finite training loss"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from secondlook import reports
 from secondlook.evaluation.metrics import encode_scores
-from secondlook.figures import digit_tables, digits, latent, maps, risk
+from secondlook.figures import Row, digit_tables, digits, latent, maps, published_against_measured, risk
 from secondlook.record import Record
 
 REPORT = reports.read("vae")
@@ -324,11 +324,22 @@ def test_costs_show_size_and_time_apart():
     assert told.rows[1] == ("UNet", "1620.32", "40,022,850", "", "", "")
 
 
-def test_the_cost_of_a_narrow_net_stands_beside_the_size_of_the_full_one_and_a_heads_time_is_added():
-    one = cnn()
-    one.metrics |= {"parameters": 710170, "svm_seconds": 40.0}
-    told = digit_tables.costs(REPORT, {"VGG": ("seconds_vgg_clean", 45216450, [one], "svm_seconds")}, "x")
-    assert told.rows[0][2:5] == ("45,216,450", "1,600.0 (of 710,170 parameters)", "100")
+def test_costs_are_those_of_one_profile_with_its_own_size_and_a_heads_time_added():
+    full, quick = cnn(), cnn()
+    full.metrics |= {"parameters": 710170, "svm_seconds": 40.0}
+    quick.recipe = replace(quick.recipe, profile="quick")
+    rows = {"VAE": ("seconds_svm_clean", 1, [full], "svm_seconds"), "VGG": ("seconds_vgg_clean", 45216450, [quick], "")}
+    told = digit_tables.costs(REPORT, rows, "x")
+    assert [row[2:5] for row in told.rows] == [("710,170", "1,600.0", "100"), ("45,216,450", "", "")]
+
+
+def test_seeds_that_gather_at_two_values_are_told_as_a_range():
+    both = [replace(cnn(), metrics={**cnn().metrics, "test_accuracy": a}) for a in (0.01, 0.02, 0.98, 0.99)]
+    told = digit_tables.accuracies(REPORT, {"a": ("vgg_clean", "test_accuracy", both)}, 2115, "x")
+    assert told.rows[0][4] == "1.00 % to 99.00 % from seed to seed"
+    drawn = published_against_measured(REPORT, [Row("svm_clean", "test_accuracy", {"as_coded": both})])
+    assert drawn.layout.title.text.startswith("The 1 measured number spreads too widely to tell")
+    assert not any(np.any(t.error_x.array) for t in drawn.data if t.error_x.array is not None)
 
 
 def test_a_net_that_saw_noise_is_shown_with_that_noise(monkeypatch):

@@ -10,7 +10,9 @@ from secondlook.figures.values import (
     caption,
     counted,
     flat,
+    is_small,
     joined,
+    leads,
     mean_interval,
     number_of,
     numbers,
@@ -32,14 +34,14 @@ def comparison(
 ) -> go.Figure:
     """A dot with its 95 % interval and the seeds for each labelled group, and a line at a published value.
 
-    The metric is a share in [0, 1]. Raises ValueError for an empty group or one without a finite value.
+    The metric is a share in [0, 1]. A group without a finite value has a row without a dot. Raises NothingToDraw where
+    all have none.
     """
     everything, labels = flat(groups, "a comparison"), list(groups)
     values = [numbers(records, metric) for records in groups.values()]
     found = [mean_interval(v) for v in values]
-    lost = [label for label, (m, _) in zip(labels, found) if not np.isfinite(m)]
-    if lost:
-        raise NothingToDraw(f"{joined(lost)}: no finite {metric}")
+    if not any(np.isfinite(m) for m, _ in found):
+        raise NothingToDraw(f"{joined(labels)}: no finite {metric}")
     figure = go.Figure()
     seeds(figure, values)
     texts = [
@@ -51,12 +53,15 @@ def comparison(
         line_at(figure, number_of(published), (-0.5, len(labels) - 0.5), f"published, {printed(published)}", PUBLISHED)
     figure.update_xaxes(title=words(metric), tickformat=".2~%")
     within(figure, [*values, [] if published is None else [number_of(published)]], found)
-    label_rows(figure, labels)
-    best, (top, _) = max(enumerate(found), key=lambda pair: pair[1][0])
-    title = f"{sentence(labels[best])} reaches the highest {words(metric)}, {percent(top)}"
-    if published is not None and groups[labels[best]][0].recipe.profile != "quick":  # a small run is no rival
-        gap = 100 * (top - number_of(published))
-        title += f", {abs(gap):.1f} points {'above' if gap >= 0 else 'below'} the published {printed(published)}"
+    label_rows(figure, [label + "<br>diverged" * (not np.isfinite(m)) for label, (m, _) in zip(labels, found)])
+    title = sentence(leads({label: m for label, (m, _) in zip(labels, found)}, "reaches", words(metric)))
+    if published is not None and not any(map(is_small, everything)):  # a small run is no rival
+        title += f", {_gap(np.nanmax([m for m, _ in found]) - number_of(published))} the published {printed(published)}"
     intervals = " with 95 % intervals" * any(h > 0 for _, h in found)
     alt = f"Dot plot of {words(metric)}{intervals} for {joined(labels)}. {title}."
     return finish(figure, id, title, alt, caption(everything), 150 + 46 * len(labels))
+
+
+def _gap(difference: float) -> str:
+    points = f"{abs(100 * difference):.1f}"
+    return "at" if float(points) == 0 else f"{points} points {'above' if difference > 0 else 'below'}"

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, looks, menu
-from secondlook.figures.values import NothingToDraw, caption, flat, joined, percent, sentence
+from secondlook.figures.values import NothingToDraw, agree, caption, ends, few, flat, joined, percent, sentence
 from secondlook.record import Record
 
 BINS = 15
@@ -64,12 +64,16 @@ def _first(label: str, records: list[Record]) -> Record:
 
 def _finding(found: dict[str, metrics.Calibration]) -> str:
     """Who is off most, and in which direction."""
-    worst = max(found, key=lambda label: found[label].ece)
-    own = found[worst]
+    errors = {label: own.ece for label, own in found.items()}
+    order = ends(errors)
+    own = found[worst := order.first[0]]
     sure = np.nansum(own.confidence * own.count) / own.count.sum()
     right = np.nansum(own.accuracy * own.count) / own.count.sum()
     word = "too sure" if sure > right else "not sure enough"
+    word = "as sure as right" if percent(sure) == percent(right) else word
     text = f"{worst} is {word}: {percent(sure)} sure and {percent(right)} right on average"
-    best = min(found, key=lambda label: found[label].ece)
-    text += f", an expected error of {percent(own.ece)}"
-    return sentence(text + (f"; {best} has the least, {percent(found[best].ece)}" if best != worst else ""))
+    if order.tied and len(found) > 1:
+        return sentence(f"{few(order.first)} have the same expected calibration error, {order.best}")
+    text += f", an expected error of {order.best}"
+    least = f"{few(order.last)} {agree(order.last, 'has')} the least, {order.worst}"
+    return sentence(text if order.tied else f"{text}; {least}")

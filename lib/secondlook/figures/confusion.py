@@ -7,8 +7,11 @@ from secondlook.evaluation import metrics
 from secondlook.figures.template import MEASURED, finish, views
 from secondlook.figures.values import (
     NothingToDraw,
+    agree,
     caption,
     class_names,
+    ends,
+    few,
     joined,
     mean_interval,
     needed,
@@ -38,8 +41,9 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
     if len(names) <= MOST:
         told.append(("% of the prediction (columns)", 100 * columns, ".1f"))
     figure = go.Figure()
-    totals = np.rint(np.broadcast_to(counts.sum(1, keepdims=True), counts.shape))
-    both = np.stack([np.rint(counts), totals], -1).astype(int) if len(names) <= MOST else np.rint(counts).astype(int)
+    whole = np.floor(counts + 0.5).astype(int)  # halves as the cells round them
+    totals = np.rint(np.broadcast_to(counts.sum(1, keepdims=True), counts.shape)).astype(int)
+    both = np.stack([whole, totals], -1) if len(names) <= MOST else whole
     hover = "%{customdata[0]} of %{customdata[1]} %{y} images" if len(names) <= MOST else "%{customdata} %{y} images"
     for view, (label, values, digits) in enumerate(told):
         ends = {"zmin": 0, "zmax": _mistakes(values).max()} if len(names) > MOST else {}
@@ -47,16 +51,23 @@ def confusion(records: Record | list[Record], click_sprite: dict | None = None, 
               texttemplate=_cells(names, digits),
               hovertemplate=f"{hover} called %{{x}}<br>{label}: %{{z:{digits}}}<extra></extra>")  # fmt: skip
     figure.update_layout(updatemenus=[views(range(len(told)), [t[0] for t in told])])
-    right = np.diag(rows)
-    best, worst = int(right.argmax()), int(right.argmin())
-    title = f"{name}: {names[best]}" if name else sentence(names[best])
-    title += f" is recognised most often, in {percent(right[best], 0)} of its images, "
-    title += f"{names[worst]} least, in {percent(right[worst], 0)}"
+    title = recognised(counts, names)
+    title = f"{name}: {title}" if name else sentence(title)
     alt = (
         f"Confusion matrix of {len(names)} classes, labels down, predictions across. {title}. {_mistake(rows, names)}."
     )
     note = "mean" if len(records) > 1 else ""
     return finish(figure, id, title, alt, caption(records, note), 560, click_sprite=click_sprite)
+
+
+def recognised(counts: np.ndarray, names: tuple[str, ...]) -> str:
+    """Which classes are recognised most and least often, of those that have images."""
+    images = counts.sum(1)
+    found = {n: counts[k, k] / images[k] for k, n in enumerate(names) if images[k]}
+    order = ends(found, lambda share: percent(share, 0))
+    text = f"{few(order.first, 'classes')} {agree(order.first, 'is')} recognised{' most often,' * (not order.tied)}"
+    text += f" in {order.best} of {agree(order.first, 'its')} images"
+    return text + f", {few(order.last, 'classes')} least, in {order.worst}" * (not order.tied)
 
 
 def confusion_difference(a: Record | list[Record], b: Record | list[Record], labels: tuple[str, str],
@@ -83,8 +94,12 @@ def confusion_difference(a: Record | list[Record], b: Record | list[Record], lab
     gain = np.diag(change)
     k = int(np.abs(gain).argmax())
     better, worse = int((gain > 0).sum()), int((gain < 0).sum())
-    title = f"{sentence(labels[1])} recognises {better} classes more often and {worse} less often than {labels[0]}; "
-    title += f"{names[k]} changes most, by {gain[k]:+.1f} points"
+    title = f"{sentence(labels[1])} recognises {better} classes more often and {worse} less often than {labels[0]}"
+    most = [n for n, g in zip(names, gain) if f"{abs(g):.1f}" == f"{abs(gain[k]):.1f}"]
+    if better + worse == 0:
+        title = f"{sentence(joined(labels[::-1]))} recognise every class equally often"
+    elif len(most) == 1:
+        title += f"; {names[k]} changes most, by {gain[k]:+.1f} points"
     alt = f"Difference of two confusion matrices, {labels[1]} minus {labels[0]}, in points of each label. {title}."
     return finish(figure, id, title, alt, caption([*a, *b]), 560)
 
@@ -95,8 +110,10 @@ def top_confusions(records: Record | list[Record], count: int = 10, id: str = "t
     names = class_names(records[0])
     shares = np.stack([_shares(m, 1) for m in matrices(records)])
     mean = _mistakes(shares.mean(0))
-    order = np.argsort(-mean, axis=None, kind="stable")[: min(count, mean.size - len(names))]
-    pairs = [divmod(int(i), len(names)) for i in order]
+    order = np.argsort(-mean, axis=None, kind="stable")[:count]
+    pairs = [divmod(int(i), len(names)) for i in order if mean.flat[i] > 0]
+    if not pairs:
+        raise NothingToDraw(f"{joined(sorted({str(r.recipe) for r in records}))}: no test image is mistaken")
     found = [mean_interval(shares[:, i, j]) for i, j in pairs]
     figure = go.Figure(
         go.Bar(x=np.array([m for m, _ in found]), y=[f"{names[i]} → {names[j]}" for i, j in pairs], orientation="h",
@@ -148,6 +165,10 @@ def _mistakes(values: np.ndarray) -> np.ndarray:
 
 
 def _mistake(rows: np.ndarray, names: tuple[str, ...]) -> str:
-    off = _mistakes(rows)
-    i, j = np.unravel_index(off.argmax(), off.shape)
-    return f"{names[i]} called {names[j]} is the most frequent mistake: {percent(off[i, j])} of its images"
+    """The most frequent mistake, as a share of the label's images; all of them where several are equally frequent."""
+    order = ends({(i, j): v for (i, j), v in np.ndenumerate(_mistakes(rows)) if v > 0})
+    if not order.first:
+        return "no image is mistaken"
+    told = few([f"{names[i]} called {names[j]}" for i, j in order.first], "mistakes")
+    how = "are equally frequent" if order.first[1:] else "is the most frequent mistake"
+    return f"{told} {how}: {order.best} of {agree(order.first, 'its')} images"

@@ -4,17 +4,19 @@ import numpy as np
 
 from secondlook.evaluation.counts import UPDATES
 from secondlook.figures.tables import Table, table
-from secondlook.figures.values import caption, flat, joined
+from secondlook.figures.values import at_best, caption, flat, joined
 from secondlook.record import Record
 
 
 def step_costs(groups: dict[str, list[Record]]) -> Table:
     """Arithmetic and memory of an update, its share of a step, and the measured time of a step, a row for each label.
 
-    Counted from the records' parameters and multiply-adds (a step is three forward passes); the time is the median over
+    Of the best profile there is, since what runs of two sizes cost cannot be compared. Counted from the records'
+    parameters and multiply-adds (a step is three forward passes); the time is the median over
     records with its range, the devices stand in the caption. Raises ValueError for an empty group.
     """
-    rows = [_row(label, records) for label, records in groups.items() if records]
+    groups = at_best(groups)
+    rows = [_row(label, records) for label, records in groups.items()]
     heads = ("run", "parameters", "operations a weight", "numbers kept a weight", "share of a step's arithmetic",
              "median time of a step")  # fmt: skip
     everything = flat(groups, "the cost of a step")

@@ -6,7 +6,20 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.template import CLASS_COLOURS, DASHES, faded, finish, menu
-from secondlook.figures.values import caption, counted, digits, flat, joined, needed, reach, sentence, words
+from secondlook.figures.values import (
+    caption,
+    counted,
+    digits,
+    ends,
+    few,
+    flat,
+    joined,
+    leads,
+    needed,
+    reach,
+    sentence,
+    words,
+)
 from secondlook.record import Record
 
 Curves = tuple[np.ndarray, np.ndarray]  # positions (points,), values (seeds, points) with NaN where there is none
@@ -48,19 +61,14 @@ def learning_curves(groups: dict[str, list[Record]], metric: str = "validation_a
     The histories `x` and `metric` must be in every record; ValueError where not.
     """
     everything = flat(groups, "learning curves")
-    figure, ends = go.Figure(), {}
+    figure, reached = go.Figure(), {}
     for k, (label, records) in enumerate(groups.items()):
         positions, values = history(list(records), metric, x)
         band(figure, label, (positions, values), k)
         mean = mean_curve(values)
-        ends[label] = mean[np.isfinite(mean)][-1] if np.isfinite(mean).any() else np.nan
-    finite = {k: v for k, v in ends.items() if np.isfinite(v)}
-    order = sorted(finite, key=finite.get, reverse=not lowest)
-    title = f"No run ends with a finite {words(metric)}"
-    if order:
-        best = f"the {'lowest' if lowest else 'highest'} {words(metric)}, {digits(finite[order[0]])}"
-        title = f"{sentence(order[0])} ends with {best}"
-        title += f", {order[-1]} with {digits(finite[order[-1]])}" if len(order) > 1 else ""
+        reached[label] = mean[np.isfinite(mean)][-1] if np.isfinite(mean).any() else np.nan
+    title, order = leads(reached, "ends with", words(metric), digits, lowest), ends(reached, digits, lowest)
+    title = sentence(title if order.tied else f"{title}, {few(order.last)} with {order.worst}")
     scale = {"linear": "linear scale", "log": "logarithmic scale"}
     figure.update_layout(
         updatemenus=[menu([(text, {}, {"yaxis.type": kind}) for kind, text in scale.items()])],

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from secondlook.evaluation.statistics import LEAST_SEEDS, mcnemar, wilson
+from secondlook.evaluation.statistics import mcnemar, wilson
 from secondlook.figures.tables import Notice, Table, notice
-from secondlook.figures.values import NothingToDraw, counted, mean_interval, numbers, percent
+from secondlook.figures.values import NothingToDraw, at_best, counted, numbers, percent, told_mean
 from secondlook.record import Record
 from secondlook.reports import Report
 
@@ -25,8 +25,7 @@ def accuracies(report: Report, rows: Mapping[str, tuple[str, str, list[Record]]]
         ours = ""
         if records:
             values = numbers(records, metric)
-            mean, half = mean_interval(values)
-            ours = percent(mean, 2) + (f" ± {percent(half, 2)}" if np.isfinite(values).sum() >= LEAST_SEEDS else "")
+            ours = told_mean(values, 2)
         note = "" if not records else f"{counted(len(records), 'seed')}, {records[0].recipe.profile}"
         told.append((label, printed.text, errors, f"{percent(low, 2)} to {percent(high, 2)}", ours, note))
     heads = ("model", "printed", f"errors of {images:,}", "95 % interval (Wilson)", "measured", "from")
@@ -55,17 +54,17 @@ def costs(report: Report, rows: Mapping[str, tuple[str, int, list[Record], str]]
     """Seconds as printed beside what was measured: multiply-adds of an image, median seconds and the device.
 
     `rows` maps a label to (published id, parameters of the net in full, records, metric of the seconds that a head
-    takes besides, or ""); without records the measured cells are empty. The parameters of a narrower net stand with
-    its multiply-adds.
+    takes besides, or ""). What is measured is of one profile, the best there is: other rows have no measured cells.
     """
+    kept = at_best({label: records for label, (*_, records, _) in rows.items()})
     told = []
-    for label, (id_, parameters, records, head) in rows.items():
-        cells = [""] * 3
+    for label, (id_, parameters, _, head) in rows.items():
+        cells, records = [""] * 3, kept.get(label)
         if records:
             first = records[0]
-            own = first.metrics["parameters"]
+            parameters = first.metrics["parameters"]
             seconds = numbers(records, "train_seconds") + (numbers(records, head) if head else 0)
-            macs = f"{first.metrics['macs'] / 1e6:,.1f}" + (f" (of {own:,} parameters)" if own != parameters else "")
+            macs = f"{first.metrics['macs'] / 1e6:,.1f}"
             on = f"{first.provenance.get('device', '')}, {counted(len(records), 'seed')}, {first.recipe.profile}"
             cells = [macs, f"{np.nanmedian(seconds):,.0f}", on]
         told.append((label, report.published[id_].text, f"{parameters:,}", *cells))

@@ -12,9 +12,12 @@ from secondlook.figures.roc import curves_and_areas
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, faded, finish, views
 from secondlook.figures.values import (
     NothingToDraw,
+    agree,
     caption,
     counted,
     digits,
+    ends,
+    few,
     flat,
     joined,
     mean_interval,
@@ -180,11 +183,9 @@ def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
     figure.update_yaxes(title="ones called ones", tickformat=".1~%")
     title = f"ROC curves of {joined(groups)}"
     if areas:
-        shown = {name: f"{area.value:.4f}" for name, area in areas.items()}
-        best, worst = max(shown.values()), min(shown.values())
-        leaders, last = ([n for n, area in shown.items() if area == end] for end in (best, worst))
-        verb = "tell" if len(leaders) > 1 else "tells"
-        title = f"{joined(leaders)} {verb} ones from zeros best, with an AUC of {best}"
-        title += f"; {joined(last)} {'have' if len(last) > 1 else 'has'} {worst}" if worst != best else ""
+        order = ends({name: area.value for name, area in areas.items()}, "{:.4f}".format)
+        title = f"{few(order.first)} {agree(order.first, 'tells')} ones from zeros"
+        title += f"{'' if order.tied else ' best,'} with an AUC of {order.best}"
+        title += "" if order.tied else f"; {few(order.last)} {agree(order.last, 'has')} {order.worst}"
     alt = f"ROC curves on a logarithmic axis. {title}."
     return finish(figure, id, title, alt, caption(records, "the left edge is no zero at all"), 440)

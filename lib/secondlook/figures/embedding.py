@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.template import CLASS_COLOURS, SYMBOLS, finish, views
-from secondlook.figures.values import NothingToDraw, caption, class_names, counted, needed, percent, sentence
+from secondlook.figures.values import NothingToDraw, caption, class_names, counted, ends, needed, percent
 from secondlook.record import Record
 
 PLACES = {"embedding_tsne": "t-SNE", "embedding_umap": "UMAP", "embedding_pca": "principal components"}
@@ -84,9 +84,11 @@ def _finding(x: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> str:
     near = np.argpartition(distances, k - 1, axis=1)[:, :k]
     same = (labels[near] == labels[:, None]).mean(1)
     shares = {c: same[labels == c].mean() for c in np.unique(labels)}
-    worst = min(shares, key=shares.get)
+    text = f"{percent(same.mean(), 0)} of an image's {counted(k, 'nearest neighbour')} are of its class"
+    order = ends(shares, lambda share: percent(share, 0), lowest=True)
+    if order.tied or len(order.first) > 1:
+        return text
+    worst = order.first[0]
     others = labels[near[labels == worst]].ravel()
     others = np.bincount(others[others != worst], minlength=len(names))
-    text = f"{percent(same.mean(), 0)} of an image's {counted(k, 'nearest neighbour')} are of its class; "
-    text += f"{names[worst]} mixes most ({percent(shares[worst], 0)}"
-    return sentence(text + (f", mostly with {names[int(others.argmax())]})" if others.any() else ")"))
+    return f"{text}; {names[worst]} mixes most ({order.best}, mostly with {names[int(others.argmax())]})"

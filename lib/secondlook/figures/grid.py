@@ -8,11 +8,15 @@ from secondlook.figures.marks import label_rows, line_at, means
 from secondlook.figures.template import MEASURED, PUBLISHED, QUIET, faded, finish, views
 from secondlook.figures.values import (
     NothingToDraw,
+    agree,
     caption,
     class_names,
     counted,
+    ends,
+    few,
     flat,
     joined,
+    leads,
     mean_interval,
     number_of,
     numbers,
@@ -115,10 +119,13 @@ def _finding(records_by_run: dict, metric: str, winner: str) -> str:
     finite = {run: m for run, m in reached.items() if np.isfinite(m)}
     if not finite:
         return "No combination ends with a finite accuracy"
-    best, *others = sorted(finite, key=finite.get, reverse=True)
-    title = f"{best} reaches the highest {words(metric)}, {percent(finite[best])}"
-    title += f"; {others[0]} follows with {percent(finite[others[0]])}" if others else ""
-    if winner and best != winner:
-        title += f"; the published winner {winner} has {percent(reached[winner])}"
+    first = ends(finite).first
+    second = ends({run: m for run, m in finite.items() if run not in first})
+    title = leads(finite, "reaches", words(metric))
+    if second.first:
+        which = "the published winner " * (second.first == [winner])
+        title += f"; {which}{few(second.first)} {agree(second.first, 'follows')} with {second.best}"
+    if winner in finite and winner not in first + second.first:
+        title += f"; the published winner {winner} has {percent(finite[winner])}"
     lost = [run for run, records in records_by_run.items() if any(r.status == "diverged" for r in records)]
     return title + (f"; {joined(lost)} diverge{'s' if len(lost) == 1 else ''}" if lost else "")

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation.logged import SETTLED, WINDOWS, breaks, milestones, roughness
 from secondlook.figures.template import CLASS_COLOURS, DASHES, finish, looks, views
-from secondlook.figures.values import joined
+from secondlook.figures.values import digits, ends, joined
 
 VIEWS = ("mean loss of each epoch", "how suddenly it falls", "change from epoch to epoch")
 
@@ -53,7 +53,7 @@ def _finding(losses: Mapping[str, Sequence[float]]) -> str:
     text = f"The logged losses break after epochs {said}"
     if len(losses) != 2 or min(map(len, losses.values())) < WINDOWS[0][1]:
         return text
-    (a, x), (b, y) = losses.items()
     first, last = WINDOWS[0]
-    rougher = a if roughness(x, first, last) > roughness(y, first, last) else b
-    return f"{text}; the rougher one in epochs {first} to {last} is {rougher}’s"
+    order = ends({label: roughness(v, first, last) for label, v in losses.items()}, digits)
+    told = "both are equally rough" if order.tied else f"the rougher one is {order.first[0]}’s"
+    return f"{text}; in epochs {first} to {last} {told}"

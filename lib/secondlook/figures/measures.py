@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from secondlook.figures.marks import across, label_rows, means, seeds
 from secondlook.figures.template import PUBLISHED, QUIET, finish, views, wrapped
-from secondlook.figures.values import NothingToDraw, caption, counted, flat, joined, mean_interval, sentence
+from secondlook.figures.values import NothingToDraw, caption, counted, few, flat, joined, mean_interval, sentence
 from secondlook.logs import Curves
 from secondlook.record import Record
 
@@ -48,8 +48,7 @@ def measures(groups: Mapping[str, list[Record]], of: Sequence[Measure], logs: Ma
         before = len(figure.data)
         _view(figure, measure, list(ours.values()), list(theirs.values()))
         owners += [view] * (len(figure.data) - before)
-        full = {n: v for n, v in ours.items() if _is_full(groups.get(n, []))}
-        known = (own for own in (full, ours, theirs) if any(len(v) and np.isfinite(v).all() for v in own.values()))
+        known = (own for own in (ours, theirs) if any(len(v) and np.isfinite(v).all() for v in own.values()))
         told = next(known, {})
         titles.append(_finding(measure, told, told is not theirs, view == 0))
         layouts.append({**_axis(measure, figure.data[before:]), "title.text": wrapped(titles[-1])})
@@ -62,10 +61,6 @@ def measures(groups: Mapping[str, list[Record]], of: Sequence[Measure], logs: Ma
     note = caption(everything) if everything else "the authors’ logs on CIFAR-10"
     alt = f"Dot plot of {joined(m.name for m in of)}, of {joined(labels)}. {titles[0]}."
     return finish(figure, id, titles[0], alt, note, 150 + height * len(labels))
-
-
-def _is_full(records: list[Record]) -> bool:
-    return bool(records) and all(r.recipe.profile == "full" for r in records)
 
 
 def _values(measure: Measure, curves: list[Mapping[str, np.ndarray]]) -> np.ndarray:
@@ -118,17 +113,18 @@ def _view(figure: go.Figure, measure: Measure, ours: list[np.ndarray], theirs: l
 def _finding(measure: Measure, values: dict[str, np.ndarray], ours: bool, needed: bool) -> str:
     """Who has the least and who the most of a measure; a label with a run that does not arrive has the most.
 
-    Of rows of which some are full, these alone. Raises ValueError where a title is `needed` and nobody has a number.
+    Raises ValueError where a title is `needed` and nobody has a number.
     """
     with np.errstate(invalid="ignore"):
-        ends = {label: float(np.mean(v)) for label, v in values.items() if len(v) and not np.isnan(v).any()}
-    if not any(np.isfinite(v) for v in ends.values()):
+        mean = {label: float(np.mean(v)) for label, v in values.items() if len(v) and not np.isnan(v).any()}
+    if not any(np.isfinite(v) for v in mean.values()):
         if not needed:
             return f"{sentence(measure.name)}: nobody has it"
         raise NothingToDraw(f"no run and no log has a finite number of {measure.name}")
-    low, high = min(ends, key=ends.get), max(ends, key=ends.get)
+    low, high = min(mean.values()), max(mean.values())
+    least, most = ([label for label, v in mean.items() if measure.told(v) == measure.told(end)] for end in (low, high))
     where = "" if ours else " in the authors’ log"
-    if ends[low] == ends[high]:
-        return f"{sentence(measure.name)}{where}: {measure.told(ends[low])} for {joined(ends)}"
-    least, most = (f"{label} {measure.told(ends[label])}" for label in (low, high))
-    return f"{sentence(measure.name)}{where}: from {least} to {most}"
+    if measure.told(low) == measure.told(high):
+        return f"{sentence(measure.name)}{where}: {measure.told(low)} for {joined(mean)}"
+    told = (f"{few(labels)} {measure.told(end)}" for labels, end in ((least, low), (most, high)))
+    return f"{sentence(measure.name)}{where}: from {' to '.join(told)}"

@@ -9,11 +9,16 @@ from secondlook.figures.curves import history, mean_curve
 from secondlook.figures.marks import label_rows, means, within
 from secondlook.figures.template import CLASS_COLOURS, DASHES, MEASURED, PUBLISHED, SYMBOLS, finish, looks, slider
 from secondlook.figures.values import (
+    NothingToDraw,
+    agree,
     caption,
     counted,
     digits,
+    ends,
+    few,
     flat,
     joined,
+    leads,
     mean_interval,
     percent,
     sentence,
@@ -43,6 +48,8 @@ def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[flo
         figure.add_scatter(x=[x], y=[y], name=f"{label}, published", mode="markers",
                            marker={"color": PUBLISHED, "size": 11, "symbol": SYMBOLS[3 + k]},
                            hovertemplate="published: loss %{x:.3f}, accuracy %{y:.0%}<extra></extra>")  # fmt: skip
+    if not any(np.isfinite(loss + accuracy).any() for loss, accuracy in paths.values()):
+        raise NothingToDraw(f"{joined(groups)}: no epoch with a finite loss and {words(metric)}")
     last = max(len(loss) for loss, _ in paths.values())
     epochs = sorted({int(e) for e in np.rint(np.linspace(1, last, min(STEPS, last)))})
     moments = [{"annotations": _marks(paths, epoch)} for epoch in epochs]
@@ -64,6 +71,8 @@ def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[flo
 def best_and_last(groups: dict[str, list[Record]], metric: str = "test_accuracy", id: str = "best-and-last"
                   ) -> go.Figure:  # fmt: skip
     """The metric at each seed's best epoch and at its last, mean and 95 % interval, a row for each label."""
+    there = {label: [r for r in own if np.isfinite(r.history[metric]).any()] for label, own in groups.items()}
+    groups = {label: own for label, own in there.items() if own}  # a run may diverge before its first epoch ends
     everything, labels = flat(groups, "best and last epochs"), list(groups)
     curves = [history(records, metric, metric)[1] for records in groups.values()]
     best = [np.nanmax(c, 1) for c in curves]
@@ -84,10 +93,13 @@ def best_and_last(groups: dict[str, list[Record]], metric: str = "test_accuracy"
     within(figure, [*best, *last], [mean_interval(v) for v in (*best, *last)])
     label_rows(figure, labels)
     falls = {label: (b - a).mean() for label, b, a in zip(labels, best, last)}
-    most = max(falls, key=falls.get)
-    title = f"From its best epoch (about {np.median(when[labels.index(most)]):.0f}) to its last "
-    title += f"{most} loses {100 * falls[most]:.1f} points"
-    others = [f"{label} {100 * v:.1f}" for label, v in falls.items() if label != most]
+    order = ends(falls, lambda fall: f"{100 * fall:.1f} points")
+    about = f" (about {np.median(when[labels.index(order.first[0])]):.0f})" * (len(order.first) == 1)
+    title = f"From {agree(order.first, 'its')} best epoch{about} to the last {few(order.first)} "
+    title += f"{agree(order.first, 'loses')} {order.best}"
+    if order.tied and order.best == "0.0 points":
+        title = f"{few(order.first)} {agree(order.first, 'loses')} nothing after {agree(order.first, 'its')} best epoch"
+    others = [f"{label} {100 * v:.1f}" for label, v in falls.items() if label not in order.first]
     title = sentence(f"{title}, {joined(others)}" if others else title)
     alt = f"Dot plot of {words(metric)} at the best and at the last epoch for {joined(labels)}. {title}."
     return finish(figure, id, title, alt, caption(everything), 190 + 56 * len(labels))
@@ -107,10 +119,7 @@ def _marks(paths: dict, epoch: int) -> list[dict]:
 
 
 def _finding(paths: dict, metric: str) -> str:
-    ends = {label: (loss[-1], accuracy[-1]) for label, (loss, accuracy) in paths.items()}
-    low, high = min(ends, key=lambda k: ends[k][0]), max(ends, key=lambda k: ends[k][1])
-    loss, reached = digits(ends[low][0]), percent(ends[high][1])
+    losses, reached = ({label: pair[k][-1] for label, pair in paths.items()} for k in (0, 1))
     epochs = counted(max(len(x) for x, _ in paths.values()), "epoch")
-    if low == high:
-        return f"After {epochs} {low} has both the lowest training loss, {loss}, and the highest accuracy, {reached}"
-    return f"After {epochs} {low} has the lowest training loss, {loss}, and {high} the highest accuracy, {reached}"
+    low = leads(losses, "has", "training loss", digits, lowest=True)
+    return f"After {epochs} {low}; {leads(reached, 'has', words(metric))}"

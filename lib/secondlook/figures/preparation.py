@@ -59,10 +59,10 @@ def preparation(images: np.ndarray | None, size: int, mean, std, data_name: str,
     picture(figure, sprite(np.concatenate(rows), len(STEPS)), len(STEPS), len(rows))
     figure.update_yaxes(visible=False, range=[len(rows) + 0.2, 0])
     h, w = images.shape[1:3]
-    spread = " / ".join(f"{m:.3f} ± {s:.3f}" for m, s in zip(mean, std))
+    spread = ", standard deviations ".join(" / ".join(f"{v:.3f}" for v in values) for values in (mean, std))
     title = f"{h} × {w} pixels become {size} × {size} without a new detail, {(size / h) ** 2:.0f} times the values"
-    alt = f"{len(rows)} images, each as stored, resized and normalised by red, green and blue {spread}. {title}."
-    return finish(figure, id, title, alt, f"{data_name} · red, green, blue {spread}", 60 + 130 * len(rows))
+    alt = f"{len(rows)} images, each as stored, resized and normalised by red, green and blue, means {spread}. {title}."
+    return finish(figure, id, title, alt, f"{data_name} · red, green, blue: means {spread}", 60 + 130 * len(rows))
 
 
 def channel_statistics(pixels: np.ndarray | None) -> tuple[list[float], list[float]]:

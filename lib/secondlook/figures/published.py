@@ -1,7 +1,7 @@
 """Published numbers beside measured ones."""
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from secondlook.data import hash_draws
 from secondlook.evaluation.statistics import LEAST_SEEDS, prediction_half_width
 from secondlook.figures.marks import label_rows, line_at, means, within
-from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, SYMBOLS, finish
+from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, SYMBOLS, faded, finish
 from secondlook.figures.values import (
     VARIANT_WORDS,
     NothingToDraw,
@@ -22,12 +22,12 @@ from secondlook.figures.values import (
     numbers,
     percent,
     printed,
+    together,
+    told_mean,
 )
 from secondlook.recipe import nearest
 from secondlook.record import Record
 from secondlook.reports import Published, Report
-
-ANY = 0.5  # half-width of an interval of a share that excludes next to nothing
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,33 @@ class Comparison:
 
     published: Published
     label: str
-    mean: float
+    values: np.ndarray
     half: float
-    seeds: int
+
+    @property
+    def mean(self) -> float:
+        return float(self.values.mean())
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is an interval that excludes anything: not one that leaves what a share can be."""
+        return self.mean - self.half >= 0 and self.mean + self.half <= 1
 
     @property
     def consistent(self) -> bool:
         return abs(self.mean - self.published.value) <= self.half + 1e-12
+
+
+def fair(rows: list[Row]) -> list[Row]:
+    """The rows without small runs beside better ones; reduced runs are called so where others are full."""
+    groups = {(k, label): own for k, row in enumerate(rows) for label, own in row.groups.items()}
+    kept = together(groups)[0]
+    reduced = [at for at, own in kept.items() if own[0].recipe.profile == "reduced"]
+    found: list[dict] = [{} for _ in rows]
+    for (k, label), own in kept.items():
+        mixed = (k, label) in reduced and len(reduced) < len(kept)
+        found[k][VARIANT_WORDS.get(label, label) + ", reduced" * mixed] = own
+    return [replace(row, groups=own) for row, own in zip(rows, found) if own]
 
 
 def compare(report: Report, rows: list[Row]) -> list[Comparison]:
@@ -75,9 +95,7 @@ def compare(report: Report, rows: list[Row]) -> list[Comparison]:
             if len(values) >= LEAST_SEEDS and np.isfinite(values).all():
                 error = float(numbers(records, row.sampling).mean()) if row.sampling else 0.0
                 half = prediction_half_width(values, published.half_unit, error)
-            found.append(
-                Comparison(published, VARIANT_WORDS.get(label, label), float(values.mean()), half, len(values))
-            )
+            found.append(Comparison(published, label, values, half))
     return found
 
 
@@ -86,7 +104,7 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
 
     Groups are variants, losses or whatever else may explain the numbers; see `Row`. Raises ValueError as `compare`.
     """
-    if not rows:
+    if not (rows := fair(rows)):
         needed([], "published against measured")
     everything = [r for row in rows for r in flat(row.groups, row.published)]
     found = compare(report, rows)
@@ -97,11 +115,14 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
         own = [c for c in found if c.label == label]
         at = [ids.index(c.published.id) + (k + 1) * 0.62 / len(labels) - 0.24 for c in own]
         look = {"color": CLASS_COLOURS[k % 6], "symbol": SYMBOLS[k % 10], "size": 10}
-        found_ = [(c.mean, c.half) for c in own]
+        found_ = [(c.mean, c.half if c.tells else 0.0) for c in own]
+        figure.add_scatter(x=np.concatenate([c.values for c in own]), y=np.repeat(at, [len(c.values) for c in own]),
+                           mode="markers", marker={"size": 5, "color": faded(look["color"], 0.5)}, showlegend=False,
+                           hovertemplate=f"{label}, a seed: %{{x:.2%}}<extra></extra>")  # fmt: skip
         means(figure, at, found_, "%{text}", name=label, text=[_told(c) for c in own], marker=look)
     texts = [report.published[i] for i in ids]
-    ends = [p.value for p in texts] + [c.mean for c in found]
-    left = min(ends) + np.ptp(ends) / 3  # a number this far left would reach into the labels of the rows
+    places = [p.value for p in texts] + [c.mean for c in found if np.isfinite(c.mean)]
+    left = min(places) + np.ptp(places) / 3  # a number this far left would reach into the labels of the rows
     sides = ["middle right" if p.value < left else "middle left" for p in texts]
     figure.add_scatter(x=[p.value for p in texts], y=[k - 0.26 for k in range(len(ids))], mode="markers+text",
                        name="published", text=[p.text for p in texts], textposition=sides, cliponaxis=False,
@@ -111,14 +132,15 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
         figure.add_shape(type="line", x0=p.value, x1=p.value, y0=k - 0.26, y1=k + 0.44,
                          line={"color": PUBLISHED, "width": 1, "dash": "dot"})  # fmt: skip
     figure.update_xaxes(title="accuracy", tickformat=".2~%")
-    intervals = [(c.mean, np.nan_to_num(c.half)) for c in found]
-    within(figure, [[p.value for p in texts], [m for m, _ in intervals]], intervals)
+    intervals = [(c.mean, c.half) for c in found if c.tells]
+    within(figure, [[p.value for p in texts], *(c.values for c in found)], intervals)
     lines = ["<br>".join(textwrap.wrap(p.says or p.id, 20)) for p in texts]
     label_rows(figure, lines, above=False, showgrid=False)
     title = _finding(found, labels)
     alt = f"Dot plot of {joined(p.text for p in texts)} as published, and intervals of {joined(labels)}. {title}."
-    told = any(np.isfinite(c.half) for c in found)
-    note = caption(everything, "95 % prediction intervals" if told else "too few seeds for an interval")
+    few = all(len(c.values) < LEAST_SEEDS for c in found)
+    note = "too few seeds for an interval" if few else "95 % prediction intervals of one more run, where they tell"
+    note = caption(everything, note)
     return finish(figure, id, title, alt, note, 170 + (46 + 22 * len(labels)) * len(ids))
 
 
@@ -161,26 +183,29 @@ def small_test_draws(records: Record | list[Record], published: Published | floa
 
 
 def _finding(found: list[Comparison], labels: list[str]) -> str:
-    """How many published numbers fit each group and how wide its widest interval is, the best and narrowest first."""
+    """How many published numbers fit each group, and how far one more run may fall, the best and narrowest first."""
     told = []
     for label in labels:
-        own = [c for c in found if c.label == label and np.isfinite(c.half)]
+        own = [c for c in found if c.label == label and c.tells]
         if not own:
             continue
-        fit, width = sum(c.consistent for c in own), max(c.half for c in own)
-        low, high = (f"{100 * edge:.1f}" for edge in (min(c.half for c in own), width))
-        said = f"± {low} to {high} points" if low != high else f"± {high} points"
-        said = said if width < ANY else "one interval so wide that any number fits"
-        told.append((-fit, width, f"{label} {fit} of {len(own)} ({said})"))
-    if not told:
-        seeds = joined(sorted({counted(c.seeds, "seed") for c in found}))
-        few = all(c.seeds < LEAST_SEEDS for c in found)
-        return f"{seeds} of each: too {'few' if few else 'often diverged'} to tell which published numbers fit"
-    return f"Published numbers that fit: {', '.join(text for *_, text in sorted(told))}"
+        fit, low, high = sum(c.consistent for c in own), *(100 * end(c.half for c in own) for end in (min, max))
+        span = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{high:.1f}"
+        told.append((-fit, high, f"{label} {fit} of {len(own)} (within {span} points)"))
+    wide = int(sum(np.isfinite(c.half) and not c.tells for c in found))
+    spreads = f"{wide} {'spreads' if wide == 1 else 'spread'} too widely to tell" * (wide > 0)
+    if told:
+        text = f"Published numbers that fit: {', '.join(text for *_, text in sorted(told))}"
+        return f"{text}; {spreads}" if spreads else text
+    if spreads:
+        return f"The {counted(wide, 'measured number')} {'spreads' if wide == 1 else 'spread'} too widely to tell"
+    seeds = joined(sorted({counted(len(c.values), "seed") for c in found}))
+    short = all(len(c.values) < LEAST_SEEDS for c in found)
+    return f"{seeds} of each: {'too few' if short else 'too often diverged'} to tell which published numbers fit"
 
 
 def _told(c: Comparison) -> str:
-    place = "inside" if c.consistent else "outside" if np.isfinite(c.half) else "without an interval"
-    half = f" ± {percent(c.half)}" if np.isfinite(c.half) else ""
-    measured = f"{c.label}, {counted(c.seeds, 'seed')}<br>{percent(c.mean)}{half}"
-    return f"{measured}<br>published {c.published.text}: {place}"
+    place = "inside" if c.consistent else "outside"
+    near = f"<br>one more run within {100 * c.half:.1f} points<br>published {c.published.text}: {place}"
+    near = near if c.tells else "<br>without an interval that tells"
+    return f"{c.label}, {counted(len(c.values), 'seed')}<br>{told_mean(c.values)}{near}"

@@ -10,8 +10,11 @@ from secondlook.figures.marks import means, seeds
 from secondlook.figures.template import MEASURED, PUBLISHED, QUIET, finish, views
 from secondlook.figures.values import (
     NothingToDraw,
+    agree,
     caption,
     counted,
+    ends,
+    few,
     flat,
     joined,
     mean_interval,
@@ -39,12 +42,12 @@ def ranking(
     """Labelled runs, a menu of three views: each with interval and published values; every pair; wins over seeds.
 
     Pairs are compared on the seeds that all groups have: t-tests with Holm's correction, or, of one seed whose
-    predictions are kept, McNemar's test. The metric is a share. Raises ValueError where a group has no finite value.
+    predictions are kept, McNemar's test. The metric is a share. Raises NothingToDraw where no group has a finite value.
     """
     everything = flat(groups, "a ranking")
     found = {label: mean_interval(numbers(records, metric)) for label, records in groups.items()}
-    if lost := [label for label, (m, _) in found.items() if not np.isfinite(m)]:
-        raise NothingToDraw(f"{joined(lost)}: no finite {metric}")
+    if not any(np.isfinite(m) for m, _ in found.values()):
+        raise NothingToDraw(f"{joined(found)}: no finite {metric}")
     shared = _shared(groups)
     pairs = _pairs(shared, metric)
     figure, owners = go.Figure(), []
@@ -151,9 +154,10 @@ def _rows(labels: list[str], title: str, form: str) -> dict:
 
 
 def _finding(found: dict, pairs: list[tuple], shared: dict) -> str:
-    order = sorted(found, key=lambda label: -found[label][0])
-    title = f"{sentence(order[0])} leads with {percent(found[order[0]][0])}"
-    title += f", {order[-1]} has {percent(found[order[-1]][0])}" if len(order) > 1 else ""
+    order = ends({label: mean for label, (mean, _) in found.items()})
+    title = f"{sentence(few(order.first))} {agree(order.first, 'has' if order.tied else 'leads')} "
+    title += f"{'with ' * (not order.tied)}{order.best}"
+    title += "" if order.tied else f", {few(order.last)} {agree(order.last, 'has')} {order.worst}"
     count = len(next(iter(shared.values())))
     tested = [row for row in pairs if np.isfinite(row[4])]
     if not tested:

@@ -11,12 +11,14 @@ from secondlook.figures.template import CLASS_COLOURS, DASHES, PUBLISHED, SYMBOL
 from secondlook.figures.values import (
     caption,
     counted,
-    digits,
+    ends,
+    few,
     flat,
     joined,
     mean_interval,
     needed,
     numbers,
+    percent,
     reach,
     short,
 )
@@ -46,7 +48,8 @@ def published_errors(report: Report, models: Mapping[str, str], id: str = "publi
             owners.append(view)
     figure.update_layout(updatemenus=[views(owners, [f"{SETS[s]}" for s in found])])
     _rows(figure, labels)
-    worst = [models[max(of, key=lambda m: sum(of[m]))] for of in found.values()]
+    worst = [few([models[m] for m in ends({m: sum(v) for m, v in of.items()}, "{:.4f}".format).first], "models")
+             for of in found.values()]  # fmt: skip
     title = f"The sum of the two errors is largest for {joined(dict.fromkeys(worst))} in "
     title += f"{'all' if len(set(worst)) == 1 else 'some'} of the report's own {len(found)} sets"
     moved = [models[m] for m in models if found["plotted"][m] != found["printed"][m]]
@@ -83,14 +86,15 @@ def decomposition(groups: dict[str, list[Record]], report: Report | None = None,
     _rows(figure, [f"{label}<br>{counted(len(own), 'draw')}" for label, own in groups.items()])
     within(figure, shown, low=-1.0)
     sums = {label: mean_interval(numbers(records, "excess_risk")) for label, records in groups.items()}
-    ordered = sorted(sums, key=lambda label: sums[label][0])
-    (low, reach_low), (high, reach_high) = sums[ordered[0]], sums[ordered[-1]]
-    if min(len(own) for own in groups.values()) >= LEAST_SEEDS and low + reach_low < high - reach_high:
-        title = f"Both errors together are {low:.3f} for {ordered[0]}, the smallest, and {high:.3f} for {ordered[-1]}"
-    else:
-        title = f"Both errors together are {low:.3f} to {high:.3f}" if len(sums) > 1 else f"Both errors are {low:.3f}"
-    floor = float(np.mean(numbers(everything, "bayes_error")))
-    title += f"; the best possible rule errs in {digits(floor) if floor else '0'} of images"
+    order = ends({label: mean for label, (mean, _) in sums.items()}, "{:.3f}".format, lowest=True)
+    surely = min(len(own) for own in groups.values()) >= LEAST_SEEDS and len(order.first) == len(order.last) == 1
+    title = f"Both errors together are {order.best}" + f" to {order.worst}" * (not order.tied)
+    if surely and sum(sums[order.first[0]]) < np.subtract(*sums[order.last[0]]):
+        title = f"Both errors together are {order.best} for {order.first[0]}, the smallest, "
+        title += f"and {order.worst} for {order.last[0]}"
+    if not order.first:
+        title = "No model has finite errors"
+    title += f"; {_floor(everything)}"
     alt = f"Dot plot of estimation error, approximation error and their sum for {joined(labels)}. {title}."
     return finish(figure, id, title, alt, caption(everything, "two Gaussians"), 190 + 46 * len(labels))
 
@@ -124,9 +128,14 @@ def risk_curves(records: list[Record], id: str = "risk-curves") -> go.Figure:
     title = (
         f"The estimation error goes from {ends[0]:.3f} with {places[0]:,} images to {ends[1]:.3f} with {places[-1]:,}"
     )
-    title += f", where the best possible rule errs in {digits(float(np.mean(numbers(records, 'bayes_error'))))}"
+    title += f"; {_floor(records)}"
     alt = f"Line chart of the parts of the excess risk against training images. {title}."
     return finish(figure, id, title, alt, caption(records, "two Gaussians"), 440)
+
+
+def _floor(records: list[Record]) -> str:
+    floor = float(np.mean(numbers(records, "bayes_error")))
+    return f"the best possible rule errs in {percent(floor) if floor > 1e-6 else 'fewer than a millionth'} of images"
 
 
 def _rows(figure: go.Figure, labels: list[str]) -> None:

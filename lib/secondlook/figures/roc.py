@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, finish, menu
-from secondlook.figures.values import NothingToDraw, caption, class_names, joined, needed, sentence
+from secondlook.figures.values import NothingToDraw, agree, caption, class_names, ends, few, joined, needed, sentence
 from secondlook.record import Record
 
 CORNER = {"xaxis.range": [0, 0.3], "yaxis.range": [0.3, 1]}
@@ -35,15 +35,22 @@ def roc(records: Record | list[Record], id: str = "roc", name: str = "") -> go.F
     figure.update_layout(updatemenus=[menu([("whole curve", {}, WHOLE), ("upper left corner, enlarged", {}, CORNER)])])
     figure.update_xaxes(title="false positive rate", range=[0, 1], tickformat=".2~%")
     figure.update_yaxes(title="true positive rate", range=[0, 1], tickformat=".2~%")
-    best, worst = order[0], order[-1]
-    mean = np.mean([a.value for a in areas])
-    title = f"{name}: {names[best]}" if name else sentence(names[best])
-    title += f" is told from the rest best (AUC {areas[best].value:.3f}), "
-    title += f"{names[worst]} worst ({areas[worst].value:.3f}); the mean over classes is {mean:.3f}"
+    title = told_apart({n: a.value for n, a in zip(names, areas)}, "classes")
+    title = f"{name}: {title}" if name else sentence(title)
+    title += f"; the mean over classes is {np.mean([a.value for a in areas]):.3f}"
     part = "" if len(shown) == len(order) else f" Of {len(order)} classes the five best and the five worst are drawn."
     alt = f"ROC curves, true against false positive rate, of {joined(names[i] for i in sorted(shown))}. {title}.{part}"
     note = f"five best and five worst of {len(order)} classes" if part else ""
     return finish(figure, id, title, alt, caption([record], note), 580)
+
+
+def told_apart(areas: dict[str, float], noun: str, what: str = "AUC") -> str:
+    """Which classes are told from the rest best and worst, by their areas under the curve."""
+    order = ends(areas, lambda area: f"{area:.3f}")
+    who, are = few(order.first, noun), agree(order.first, "is")
+    if order.tied:
+        return f"{who} {are} told from the rest equally well ({what} {order.best})"
+    return f"{who} {are} told from the rest best ({what} {order.best}), {few(order.last, noun)} worst ({order.worst})"
 
 
 def _curve(figure: go.Figure, name: str, curve: metrics.Roc, area: metrics.Interval, k: int) -> None:
@@ -61,6 +68,8 @@ def curves_and_areas(record: Record) -> tuple[list[metrics.Roc], list[metrics.In
     """Curves and AUC intervals of a record, as kept (`roc`) or computed from its `scores` and `labels`."""
     if "roc" in record.arrays:
         kept = [record.metrics[name] for name in ("auc", "auc_low", "auc_high")]
+        if None in kept[0]:
+            raise NothingToDraw(f"the record of {record.recipe} has no finite scores: it diverged")
         intervals = [metrics.Interval(*v) for v in zip(*kept, strict=True)]
         return metrics.unpack_curves(record.arrays["roc"], kept[0]), intervals
     scores, labels = metrics.decode_scores(record.arrays["scores"]), record.arrays["labels"]

@@ -5,9 +5,9 @@ import plotly.graph_objects as go
 
 from secondlook.data.names import CIFAR100, SUPERCLASSES
 from secondlook.evaluation.statistics import wilson
-from secondlook.figures.confusion import _heat, _mistake, _shares, matrices
+from secondlook.figures.confusion import _heat, _mistake, _shares, matrices, recognised
 from secondlook.figures.marks import label_rows, means
-from secondlook.figures.roc import CORNER, WHOLE, curves_and_areas
+from secondlook.figures.roc import CORNER, WHOLE, curves_and_areas, told_apart
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, finish, menu, views
 from secondlook.figures.values import (
     NothingToDraw,
@@ -48,9 +48,9 @@ def superclass_confusion(records: Record | list[Record], click_sprite: dict | No
     figure.update_yaxes(tickfont_size=10)
     figure.update_layout(updatemenus=[views(range(len(told)), [label for label, _ in told])])
     inside, right = np.trace(counts) / counts.sum(), np.trace(classes) / classes.sum()
-    chance = (inside - right) / max(1 - right, 1e-9)
-    title = f"{percent(inside)} of the images land in their superclass, {percent(right)} in their class: "
-    title += f"{percent(chance, 0)} of the mistakes stay inside"
+    title = f"{percent(inside)} of the images land in their superclass, {percent(right)} in their class"
+    if right < 1:
+        title += f": {percent((inside - right) / (1 - right), 0)} of the mistakes stay inside"
     alt = f"Confusion matrix of the 20 superclasses of CIFAR-100. {title}. {_mistake(_shares(counts, 1), NAMES)}."
     return finish(figure, id, title, alt, caption(records), 560, click_sprite=click_sprite)
 
@@ -94,8 +94,8 @@ def superclass_roc(records: Record | list[Record], id: str = "superclass-roc") -
     figure.update_layout(updatemenus=[menu([("whole curve", {}, WHOLE), ("upper left corner, enlarged", {}, CORNER)])])
     figure.update_xaxes(title="false positive rate", range=[0, 1], tickformat=".2~%")
     figure.update_yaxes(title="true positive rate, mean of the classes", range=[0, 1], tickformat=".2~%")
-    title = f"{sentence(NAMES[order[0]])} are told from the rest best (mean AUC {mean[order[0]]:.3f}), "
-    title += f"{NAMES[order[-1]]} worst ({mean[order[-1]]:.3f}); over all 100 classes it is {area.mean():.3f}"
+    title = sentence(told_apart(dict(zip(NAMES, mean)), "superclasses", "mean AUC"))
+    title += f"; over all 100 classes it is {area.mean():.3f}"
     alt = f"Mean ROC curves of the superclasses {joined(NAMES[g] for g in named)} and of all classes. {title}."
     return finish(figure, id, title, alt, caption([record], "the mean of each superclass's five classes"), 560)
 
@@ -115,7 +115,8 @@ def hardest_classes(records: Record | list[Record], count: int = 10, id: str = "
     off = counts.copy()
     np.fill_diagonal(off, -1)
     texts = [
-        f"{names[c]}: {percent(m)}, mostly called {names[int(off[c].argmax())]}" for c, (m, *_) in zip(shown, rows)
+        f"{names[c]}: {percent(m)}" + f", mostly called {names[int(off[c].argmax())]}" * bool(off[c].max() > 0)
+        for c, (m, *_) in zip(shown, rows)
     ]
     figure = go.Figure()
     means(figure, np.arange(len(shown)), rows[:, :2], "%{text}", text=texts)
@@ -125,10 +126,8 @@ def hardest_classes(records: Record | list[Record], count: int = 10, id: str = "
     figure.update_layout(showlegend=False)
     mean = recalls.mean(0)
     none = int(np.sum(mean == 0))
-    title = f"{names[order[0]]} is recognised in {percent(mean[order[0]], 0)} of its images, "
-    title += f"{names[order[-1]]} in {percent(mean[order[-1]], 0)}"
-    title += f"; {none} of {len(names)} classes never" if none else ""
-    title = sentence(title)
+    title = sentence(recognised(counts, names))
+    title += f"; {none} of {len(names)} classes never" if 0 < none < len(names) else ""
     alt = f"Dot plot of the share recognised of the {len(shown)} hardest and easiest classes. {title}."
     return finish(figure, id, title, alt, caption(records), 110 + 24 * len(shown))
 

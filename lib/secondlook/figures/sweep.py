@@ -10,11 +10,15 @@ from secondlook.figures.values import (
     NothingToDraw,
     caption,
     digits,
+    ends,
+    few,
+    joined,
     mean_interval,
     needed,
     numbers,
     percent,
     reach,
+    sentence,
     short,
     words,
 )
@@ -63,15 +67,23 @@ def sweep(
         figure.update_xaxes(dtick=1)  # powers of ten alone: the 2 and 5 between them would read as parts of exponents
     figure.update_yaxes(title=words(metric), tickformat=".2~%" if share else None)
     figure.update_layout(showlegend=len(groups) > 1)
-    best, at, label = (min if lowest else max)(points)
-    title = f"The {'lowest' if lowest else 'highest'} {words(metric)}, {said(best)}, is at {name} {short(at)}"
-    title += f" with {label}" if len(groups) > 1 else ""
-    tried = sorted(groups[label])
-    title += ", where its range ends" if len(tried) > 2 and at in (tried[0], tried[-1]) else ""
-    worst = (max if lowest else min)(points)
-    opposite = f"the {'highest' if lowest else 'lowest'} is {said(worst[0])} at {short(worst[1])}"
-    alt = f"Line chart of {words(metric)} against {name}. {title}; {opposite}."
+    title = _finding(points, groups, words(metric), name, said, lowest)
+    alt = f"Line chart of {words(metric)} against {name}. {title}."
     return finish(figure, id, title, alt, caption(records), 420)
+
+
+def _finding(points: list[tuple], groups: dict, metric: str, name: str, said, lowest: bool) -> str:
+    """Where the best number is, and whether its line ends there; of one point, or of equal ones, what there is."""
+    order = ends({(label, at): mean for mean, at, label in points}, said, lowest)
+    if order.tied:
+        places = joined(short(at) for at in sorted({at for _, at in order.first}))
+        return sentence(f"the {metric} is {order.best} at {name} {places}")
+    places = [f"{short(at)}{f' with {label}' * (len(groups) > 1)}" for label, at in order.first]
+    title = f"The {'lowest' if lowest else 'highest'} {metric}, {order.best}, is at {name} {few(places, 'places')}"
+    label, at = order.first[0]
+    tried = sorted(groups[label])
+    ends_there = len(order.first) == 1 and len(tried) > 2 and at in (tried[0], tried[-1])
+    return title + ", where its range ends" * ends_there
 
 
 def _tick(value: float) -> str:

@@ -1,14 +1,13 @@
 """Tables and notices: HTML that a screen reader can follow, and plain text where there is no page."""
 
 import html
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from secondlook.estimates import core_time
-from secondlook.figures.published import Comparison, Row, compare
-from secondlook.figures.values import VARIANT_WORDS, caption, counted, flat, percent
+from secondlook.figures.published import Comparison, Row, compare, fair
+from secondlook.figures.values import VARIANT_WORDS, caption, counted, flat, percent, told_mean
 from secondlook.recipe import nearest
 from secondlook.reports import VERDICTS, Plan, Report
 
@@ -135,12 +134,13 @@ def badge(verdict: str, rests_on: str | None = "") -> Html:
 def published_table(report: Report, rows: list[Row] | None = None) -> Table:
     """Every published number of a report with where it stands; with `rows` those numbers beside what was measured.
 
-    The measured column is mean ± the half-width inside which a published number is consistent.
+    The measured column is the mean ± half its 95 % interval; in brackets, where one more run would fall.
     """
     if rows is None:
         told = [(p.says or p.id, p.text, p.where) for p in report.published.values()]
         source = f". Source: {report.source}" if report.source else ""
         return Table(("number", "published", "where"), tuple(told), f"Numbers published: {report.title}{source}")
+    rows = fair(rows)
     everything = [r for row in rows for r in flat(row.groups, row.published)]
     found = compare(report, rows)
     labels = list(dict.fromkeys(c.label for c in found))
@@ -155,14 +155,16 @@ def published_table(report: Report, rows: list[Row] | None = None) -> Table:
     for id_ in dict.fromkeys(row.published for row in rows):
         p = report.published[id_]
         told.append((p.says or id_, p.text, *(cells.get((id_, label), "") for label in labels)))
-    heads = ("number", "published", *(VARIANT_WORDS.get(label, label) for label in labels))
-    return Table(heads, tuple(told), f"Published and measured: {caption(everything)}")
+    heads = ("number", "published", *labels)
+    note = "mean ± half its 95 % interval, in brackets the 95 % prediction interval of one more run"
+    return Table(heads, tuple(told), f"Published and measured: {caption(everything, note)}")
 
 
 def _measured(c: Comparison) -> str:
-    if not math.isfinite(c.half):
-        return f"{percent(c.mean)}, {counted(c.seeds, 'seed')}" if math.isfinite(c.mean) else "no finite number"
-    return f"{percent(c.mean)} ± {percent(c.half)}, {'fits' if c.consistent else 'does not fit'}"
+    if not c.tells:
+        return f"{told_mean(c.values)}, {counted(len(c.values), 'seed')}"
+    low, high = (percent(c.mean + side * c.half) for side in (-1, 1))
+    return f"{told_mean(c.values)}, {'fits' if c.consistent else 'does not fit'} ({low} to {high})"
 
 
 def missing_table(

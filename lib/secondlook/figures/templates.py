@@ -9,7 +9,7 @@ from PIL import Image
 from secondlook.figures.images import webp
 from secondlook.figures.marks import means, picture
 from secondlook.figures.template import CLASS_COLOURS, finish, slider, views
-from secondlook.figures.values import NothingToDraw, caption, class_names, mean_interval, needed, sentence
+from secondlook.figures.values import NothingToDraw, caption, class_names, ends, few, mean_interval, needed, sentence
 from secondlook.record import Record
 
 TILE = 32
@@ -126,8 +126,8 @@ def _dots(figure, names, values, name: str, colour: str, symbol: str, view: int,
 def _finding(area: dict[str, np.ndarray], names: tuple[str, ...]) -> str:
     centre, border = area["centre"].mean(0), area["border"].mean(0)
     lead = lambda colour, k: colour[:, k] - np.delete(colour, k, 1).mean(1)  # noqa: E731
-    red, green, blue = (names[int(lead(c, k).argmax())] for c, k in ((centre, 0), (centre, 1), (border, 2)))
-    symmetry = area["symmetry"].mean(0)
-    most = int(symmetry.argmax())
-    text = f"{red} has the reddest centre, {green} the greenest, {blue} the bluest border; "
-    return sentence(text + f"{names[most]} is the most symmetric ({symmetry[most]:.2f})")
+    leads = [ends(dict(zip(names, lead(c, k))), "{:.2f}".format) for c, k in ((centre, 0), (centre, 1), (border, 2))]
+    most = ends(dict(zip(names, area["symmetry"].mean(0))), "{:.2f}".format)
+    said = zip(leads, ("reddest centre", "greenest centre", "bluest border"))
+    text = "; ".join(f"{what}: {few(own.first, 'classes')}" for own, what in said)
+    return sentence(f"{text}; most symmetric: {few(most.first, 'classes')} ({most.best})")

@@ -7,7 +7,20 @@ import plotly.graph_objects as go
 
 from secondlook.figures.curves import band, history, mean_curve
 from secondlook.figures.template import CLASS_COLOURS, DASHES, SYMBOLS, finish, looks, views, wrapped
-from secondlook.figures.values import NothingToDraw, caption, counted, digits, flat, joined, percent, sentence, words
+from secondlook.figures.values import (
+    NothingToDraw,
+    caption,
+    counted,
+    digits,
+    ends,
+    few,
+    flat,
+    joined,
+    leads,
+    percent,
+    sentence,
+    words,
+)
 from secondlook.record import Record
 
 Curve = tuple[Sequence[float], Sequence[float]]  # epochs, counted from 1, and values
@@ -108,24 +121,19 @@ def _is_share(metric: str) -> bool:
 def _finding(metric: str, own: dict, logged: dict) -> str:
     """Which label ends best and which worst, and how far from the authors' log where both have an epoch."""
     said = percent if _is_share(metric) else digits
-    ends = {}
+    last = {}
     for label, (x, values) in own.items():
         mean = mean_curve(values)
         if np.isfinite(mean).any():
-            ends[label] = (mean[np.isfinite(mean)][-1], round(x[np.isfinite(mean)][-1]))
-    if not ends:
-        return f"No run ends with a finite {words(metric)}"
-    order = sorted(ends, key=lambda label: ends[label][0], reverse=_is_share(metric))
-    (best, epochs), lowest = ends[order[0]], not _is_share(metric)
-    title = f"{sentence(order[0])} has a {words(metric)} of {said(best)} after {counted(epochs, 'epoch')}"
-    if len(order) > 1:
-        pair = len(order) == 2
-        ranked = "lower" if lowest and pair else "lowest" if lowest else "higher" if pair else "highest"
-        ranked = f"the {ranked} {words(metric)}, {said(best)}"
-        title = f"{sentence(order[0])} ends with {ranked}, {order[-1]} with {said(ends[order[-1]][0])}"
-        if said(best) == said(ends[order[-1]][0]):
-            title = f"{sentence(joined(order))} end with the same {words(metric)}, {said(best)}"
-    gaps = [gap for label, curve in logged.items() if label in ends if (gap := _gap(own[label], curve)) is not None]
+            last[label] = (mean[np.isfinite(mean)][-1], round(x[np.isfinite(mean)][-1]))
+    reached = {label: value for label, (value, _) in last.items()}
+    order = ends(reached, said, not _is_share(metric))
+    title = sentence(leads(reached, "ends with", words(metric), said, not _is_share(metric)))
+    if len(last) == 1:
+        title += f" after {counted(next(iter(last.values()))[1], 'epoch')}"
+    elif not order.tied:
+        title += f", {few(order.last)} with {order.worst}"
+    gaps = [gap for label, curve in logged.items() if label in last if (gap := _gap(own[label], curve)) is not None]
     if gaps:
         low, high = (f"{100 * g:.1f} points" if _is_share(metric) else digits(g) for g in (min(gaps), max(gaps)))
         span = low if low == high else f"{low.removesuffix(' points')} to {high}"

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, SYMBOLS, finish, looks, views
-from secondlook.figures.values import NothingToDraw, caption, joined, needed, percent, sentence
+from secondlook.figures.values import NothingToDraw, agree, caption, ends, few, joined, needed, percent, sentence
 from secondlook.record import Record
 
 LEAST = 1e-9  # a move that a logarithmic axis can show
@@ -130,7 +130,8 @@ def _still(found: dict[str, tuple[np.ndarray, np.ndarray]]) -> str:
 def _finding(groups: Mapping[str, Record], kept: float) -> str:
     """How far each path ends from the start, and how much of the paths the common map shows."""
     far = {label: float(np.linalg.norm(r.arrays["path_sketch"][-1])) for label, r in groups.items()}
-    low, high = min(far, key=far.get), max(far, key=far.get)
-    title = f"{sentence(high)} ends farthest from the start, about {far[high]:.2g}"
-    title += f", {low} nearest, about {far[low]:.2g}" if low != high else ""
+    order = ends(far, "{:.2g}".format)
+    where = "farthest from the start" if not order.tied else "from the start"
+    title = f"{sentence(few(order.first))} {agree(order.first, 'ends')} {where}, about {order.best}"
+    title += "" if order.tied else f", {few(order.last)} nearest, about {order.worst}"
     return f"{title}; the map shows {percent(kept, 0)} of the paths’ variance"

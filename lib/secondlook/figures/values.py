@@ -1,12 +1,13 @@
 """What figures and tables read from records: metrics by path, means with intervals, names and captions."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from secondlook.data.images import DATA_SETS
 from secondlook.evaluation.statistics import LEAST_SEEDS, summary
-from secondlook.recipe import RecipeError
+from secondlook.recipe import PROFILES, RecipeError
 from secondlook.record import Record
 from secondlook.reports import Published, read
 
@@ -15,6 +16,8 @@ OPTIMIZER_WORDS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adamax": "Ad
                    "amsgrad": "AMSGrad", "rmsprop": "RMSprop", "rmsprop_inner_eps": "RMSprop, ε inside the root",
                    "adam_uncorrected": "Adam without correction"}  # fmt: skip
 SMALL = ("smoke", "quick")  # profiles that say nothing about a claim
+PLURALS = {"reaches": "reach", "ends with": "end with", "ends": "end", "has": "have", "is": "are", "leads": "lead",
+           "follows": "follow", "tells": "tell", "loses": "lose", "brings": "bring", "its": "their"}  # fmt: skip
 METRIC_WORDS = {
     "gradient_noise_final": "noise of the gradient",
     "validation_accuracy": "validation accuracy",
@@ -77,6 +80,14 @@ def together(groups):
     return (kept, told) if groups is by_label else (kept.get("", groups), "")
 
 
+def at_best(groups: Mapping[str, list[Record]]) -> dict[str, list[Record]]:
+    """The groups of the best profile that any has, for what only equal runs may be compared in; a reader's own stay."""
+    kept = together(dict(groups))[0]
+    named = {k: {r.recipe.profile for r in own if r.recipe.variant != "custom"} for k, own in kept.items()}
+    best = max(set().union(*named.values()), key=PROFILES.index, default=None)
+    return {label: own for label, own in kept.items() if named[label] <= {best}}
+
+
 def _of_records(value) -> bool:
     return value is None or isinstance(value, Record) or (isinstance(value, list) and all(map(_of_records, value)))
 
@@ -129,6 +140,17 @@ def spread(half: float, digits: int = 1, sign: bool = True) -> str:
     return f" ± {100 * half:.{digits}f}{' %' * sign}" if half else ""
 
 
+def told_mean(values: Sequence[float], digits: int = 1) -> str:
+    """The mean of shares ± half its 95 % t-interval, or, where that leaves what a share can be, the range of seeds."""
+    mean, half = mean_interval(values)
+    if not np.isfinite(mean):
+        return "no finite number"
+    if mean - half >= 0 and mean + half <= 1:
+        enough = int(np.isfinite(values).sum()) >= LEAST_SEEDS
+        return percent(mean, digits) + (f" ± {percent(half, digits)}" if enough else "")
+    return f"{percent(np.nanmin(values), digits)} to {percent(np.nanmax(values), digits)} from seed to seed"
+
+
 def printed(published: Published | float) -> str:
     """A published number as it was printed."""
     return published.text if isinstance(published, Published) else percent(published)
@@ -143,6 +165,54 @@ def words(metric: str) -> str:
     """A metric's name in words."""
     last = metric.split(".")[-1]
     return METRIC_WORDS.get(last, last.replace("_", " "))
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The labels that share the first and the last place, and what is printed there; empty without a finite value."""
+
+    first: list[str]
+    best: str
+    last: list[str]
+    worst: str
+
+    @property
+    def tied(self) -> bool:
+        """Whether all that have a value share one."""
+        return self.best == self.worst
+
+
+def ends(values: Mapping[str, float], told: Callable = percent, lowest: bool = False) -> Ends:
+    """The ends of an order of labels by their finite values; values that are printed alike share a place."""
+    finite = {label: float(v) for label, v in values.items() if np.isfinite(v)}
+    if not finite:
+        return Ends([], "", [], "")
+    best, worst = (told(end(finite.values())) for end in ((min, max) if lowest else (max, min)))
+    first, last = ([label for label, v in finite.items() if told(v) == end] for end in (best, worst))
+    return Ends(first, best, last, worst)
+
+
+def leads(values: Mapping[str, float], verb: str, what: str, told: Callable = percent, lowest: bool = False) -> str:
+    """Who `reaches the highest accuracy, 3 %`: all that share the place, or what one alone has, or that nobody has."""
+    found, finite = ends(values, told, lowest), int(np.isfinite([*values.values()]).sum())
+    who, verb = few(found.first), agree(found.first, verb)
+    if finite < 2:
+        article = "an" if what[0] in "aeiou" else "a"
+        return f"{who} {verb} {article} {what} of {found.best}" if finite else f"nobody has a finite {what}"
+    if found.tied:
+        return f"{who} {verb} the same {what}, {found.best}"
+    degree = ("lower" if lowest else "higher") if finite == 2 else "lowest" if lowest else "highest"
+    return f"{who} {verb} the {degree} {what}, {found.best}"
+
+
+def agree(labels: Sequence, word: str) -> str:
+    """A word as it stands with one label, such as `reaches`, or in its plural."""
+    return word if len(labels) == 1 else PLURALS[word]
+
+
+def few(labels: Sequence[str], noun: str = "rows") -> str:
+    """The labels, or how many there are where they are more than three."""
+    return joined(labels) if len(labels) < 4 else f"{len(labels)} {noun}"
 
 
 def sentence(text: str) -> str:

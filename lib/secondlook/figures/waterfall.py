@@ -9,7 +9,10 @@ import plotly.graph_objects as go
 from secondlook.figures.template import CLASS_COLOURS, MEASURED, QUIET, finish, views
 from secondlook.figures.values import (
     NothingToDraw,
+    agree,
     caption,
+    ends,
+    few,
     flat,
     joined,
     mean_interval,
@@ -156,7 +159,8 @@ def _finding(label: str, steps: dict[str, np.ndarray]) -> str:
     """What lies between the ends, and the part that brings most of it."""
     means = {name: 100 * float(np.mean(v)) for name, v in steps.items()}
     rise = sum(means.values())
-    most = (max if rise >= 0 else min)(means, key=means.get)
-    article = "the " if most in WITH_ARTICLE else ""
-    said = f"of {rise:+.1f} points with {label} {article}{most} brings {means[most]:+.1f}"
+    order = ends(means, "{:+.1f}".format, lowest=rise < 0)
+    parts = few([f"{'the ' if part in WITH_ARTICLE else ''}{part}" for part in order.first], "parts")
+    brings = f"{agree(order.first, 'brings')} {order.best}{' each' * bool(order.first[1:])}"
+    said = f"of {rise:+.1f} points with {label} {parts} {brings}"
     return said.replace("-", "−")

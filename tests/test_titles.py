@@ -1,0 +1,140 @@
+"""A title states no finding that the numbers do not hold: ties, perfect answers, empty classes, no finite number."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secondlook import figures, reports
+from secondlook.evaluation import metrics
+from secondlook.figures.calibration import calibration
+from secondlook.figures.embedding import embedding
+from secondlook.figures.measures import Measure, measures
+from secondlook.figures.paths import best_and_last, trade_off
+from secondlook.figures.ranking import ranking
+from secondlook.figures.superclasses import hardest_classes
+from secondlook.figures.training import training_curves
+from secondlook.figures.values import NothingToDraw, ends, leads, percent
+from secondlook.record import Record
+
+RECIPES = reports.read("vgg").recipes("vgg16", "as_published", seeds=[0, 1, 2])
+GRID = reports.read("linear").recipes("c4-full", "as_coded")[0]
+FIRST = re.compile(r"\b(highest|lowest|higher|lower|most|least|best|worst|leads?|farthest|changes|rougher)\b")
+LABELS = np.repeat(np.arange(10), 6)
+ENDS = [Measure("accuracy, last epoch", lambda c: c["test_accuracy"][-1], ".2%")]
+
+
+def made_up(value, labels=LABELS, predictions=LABELS):
+    """Records of three seeds with one value of everything, and these answers to these labels."""
+    curve = np.full(3, value, np.float32)
+    history = {name: curve for name in ("test_accuracy", "train_loss", "validation_accuracy")}
+    history["iteration"] = np.arange(3, dtype=np.float32)
+    found = {name: None if np.isnan(value) else value for name in ("test_accuracy", "validation_accuracy")}
+    scores = np.eye(10)[predictions] * 0.5 + 0.05
+    arrays = {"labels": labels, "predictions": predictions, "scores": metrics.encode_scores(scores),
+              "embedding_pca": np.eye(10)[labels]}  # fmt: skip
+    status = "diverged" if np.isnan(value) else "finished"
+    return [Record(r, status, found, history, arrays) for r in RECIPES]
+
+
+def linear(records):
+    return [replace(r, recipe=GRID) for r in records]
+
+
+BY_NUMBER = {
+    "comparison": lambda a, b: figures.comparison({"a": a, "b": b}),
+    "ranking": lambda a, b: ranking({"a": a, "b": b}),
+    "grid": lambda a, b: figures.combinations({"a": linear(a), "b": linear(b)}, "a"),
+    "learning": lambda a, b: figures.learning_curves({"a": a, "b": b}),
+    "training": lambda a, b: training_curves({"a": a, "b": b}),
+    "trade_off": lambda a, b: trade_off({"a": a, "b": b}),
+    "best_and_last": lambda a, b: best_and_last({"a": a, "b": b}),
+    "measures": lambda a, b: measures({"a": a, "b": b}, ENDS, {}),
+    "calibration": lambda a, b: calibration({"a": a, "b": b}),
+    "difference": lambda a, b: figures.confusion_difference(a, b, ("a", "b")),
+    "sweep": lambda a, b: figures.sweep(a, "seed", "test_accuracy", "settings.precision"),
+}
+BY_CLASS = {
+    "confusion": figures.confusion,
+    "roc": figures.roc,
+    "hardest": hardest_classes,
+    "embedding": lambda own: embedding(own[0]),
+}
+
+
+def title(figure):
+    return figure.layout.title.text.replace("<br>", " ")
+
+
+@pytest.mark.parametrize("name", BY_NUMBER)
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_equal_numbers_have_no_first(name, value):
+    told = title(BY_NUMBER[name](made_up(value), made_up(value * (1 + 1e-9))))
+    assert not FIRST.search(told.replace("best epoch", ""))
+
+
+@pytest.mark.parametrize("name", BY_NUMBER)
+def test_of_a_run_without_a_finite_number_nothing_is_said(name):
+    lost, whole = made_up(np.nan), made_up(0.5)
+    told = title(BY_NUMBER[name](whole, lost))
+    assert "nan" not in told.lower()
+    try:
+        told = title(BY_NUMBER[name](lost, lost))
+    except NothingToDraw:
+        return
+    assert "nan" not in told.lower()
+    assert not FIRST.search(told)
+
+
+@pytest.mark.parametrize("name", BY_CLASS)
+def test_perfect_answers_have_no_best_class_and_no_mistake(name):
+    assert not FIRST.search(title(BY_CLASS[name](made_up(1.0))))
+
+
+def test_without_mistakes_there_is_no_most_frequent_one():
+    with pytest.raises(NothingToDraw, match="no test image is mistaken"):
+        figures.top_confusions(made_up(1.0))
+
+
+def test_a_class_without_images_is_not_recognised_least():
+    labels = LABELS[LABELS != 2]
+    told = title(figures.confusion(made_up(0.5, labels, np.where(labels == 3, 4, labels))))
+    assert "bird" not in told
+    assert told.endswith("cat least, in 0 %")
+
+
+def test_equally_frequent_mistakes_are_named_together():
+    predictions = LABELS.copy()
+    predictions[[0, 59]] = 1, 0
+    told = title(figures.top_confusions(made_up(0.9, predictions=predictions)))
+    assert told == "Airplane called automobile and truck called airplane are equally frequent: 16.7 % of their images"
+
+
+def test_the_number_in_a_cell_is_that_of_its_tooltip():
+    predictions = LABELS.copy()
+    predictions[0] = 1
+    half = [*made_up(0.9, predictions=predictions)[:1], *made_up(1.0)[1:2]]  # 5.5 and 0.5 images on average
+    drawn = figures.confusion(half).data[0]
+    assert (drawn.z[0][0], drawn.customdata[0][0][0]) == (5.5, 6)  # a cell rounds halves up
+
+
+@given(st.dictionaries(st.text("abcdef", min_size=1), st.floats(0, 1) | st.just(np.nan), max_size=6), st.booleans())
+def test_who_is_first_shares_a_print_that_nobody_passes(values, lowest):
+    found = ends(values, lowest=lowest)
+    finite = {k: v for k, v in values.items() if np.isfinite(v)}
+    assert {percent(values[k]) for k in found.first} == ({found.best} if finite else set())
+    assert all(v <= max(finite[k] for k in found.first) or lowest for v in finite.values())
+    assert found.tied == (len({percent(v) for v in finite.values()}) < 2)
+    told = leads(values, "reaches", "accuracy", lowest=lowest)
+    assert bool(FIRST.search(told.replace("lead", ""))) == (not found.tied)
+
+
+def test_small_and_own_runs_say_so_first():
+    quick = [replace(r, recipe=replace(r.recipe, profile="quick")) for r in made_up(0.5)]
+    reduced = [replace(r, recipe=replace(r.recipe, profile="reduced")) for r in made_up(0.5)]
+    own = [replace(r, recipe=replace(r.recipe, variant="custom")) for r in made_up(0.5)]
+    begins = [title(figures.comparison({"a": records})).split(":")[0] for records in (quick, reduced, own)]
+    assert begins == ["Small runs", "A reaches a test accuracy of 50.0 %", "Yours"]
