@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What has no wheel is built with pinned and hashed tools, never with what pip would fetch for it: they come first.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: book test lab data bench outputs lint lock clean help
 
@@ -43,6 +45,8 @@ clean:       ## built pages, smoke runs and the environment; data and records st
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	sed -n -E '/^(packaging|setuptools|wheel)==/,/[^\]$$/p' requirements.txt > $(VENV)/build-tools.txt
+	$(PIP) --require-hashes -r $(VENV)/build-tools.txt
+	$(PIP) --require-hashes --no-build-isolation -r requirements.txt
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $(READY)

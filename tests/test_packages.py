@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,16 @@ def test_a_pinned_tool_is_run_by_the_makefile(package):
     assert RUN[package] in (ROOT / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("package", [*IMPORTED, *RUN])
+def test_nothing_is_installed_without_a_hash_or_built_with_fetched_tools(tmp_path):
+    command = ["make", "--dry-run", f"VENV={tmp_path}/venv", f"{tmp_path}/venv/.ready"]
+    steps = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout.splitlines()
+    tools, *others = [step for step in steps if " pip install " in step]
+    assert "--require-hashes" in tools
+    assert all("--no-build-isolation" in step for step in others)
+    assert all("--require-hashes" in step or "--no-deps" in step for step in others)
+
+
+@pytest.mark.parametrize("package", ["packaging", "setuptools", "wheel", *IMPORTED, *RUN])
 def test_it_is_pinned_and_hashed(package):
     pins = (ROOT / "requirements.txt").read_text()
     assert re.search(rf"^{package}==\S+ \\\n    --hash=sha256:[0-9a-f]{{64}}", pins, re.MULTILINE)
