@@ -9,28 +9,22 @@ import csv
 import itertools
 import math
 import re
-import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
-import pydantic.dataclasses
-from pydantic import Field
-
-from secondlook.recipe import (
-    NAME,
-    NAME_RULE,
-    PROFILES,
-    STRICT,
-    VARIANTS,
-    Recipe,
-    RecipeError,
-    Table,
-    checked,
-    nearest,
-    shown,
+from secondlook.recipe import NAME, NAME_RULE, PROFILES, VARIANTS, Recipe, RecipeError, nearest, shown
+from secondlook.sections import (
+    PLAN_KEYS,
+    Aim,
+    Claim,
+    Published,
+    check_known,
+    read_aim,
+    read_claim,
+    read_planned,
+    read_published,
+    read_sections,
 )
 
 
@@ -45,107 +39,8 @@ def _root() -> Path:
 
 
 ROOT = _root()
-VERDICTS = (
-    "reproduced",
-    "direction reproduced",
-    "not reproduced",
-    "inconclusive",
-    "contradicted",
-    "not testable as stated",
-    "underspecified",
-    "not run",
-)
-RESTS_ON = ("measurement", "log", "code", "text", "arithmetic")  # what a verdict does
-INDICATIONS = ("holds", "does not hold", "inconclusive", "too few seeds")  # of reduced runs: no verdicts
-CLAIM_OPTIONS = ("values", "verdict", "published", "tolerance", "family", "rests_on")  # beside a claim's `options`
 MOST = 10_000  # seeds of a run, or points of its grid
 TAKEN = ("checkpoints", "execute", "logs", "runs", "weights")  # folders that are no report's
-Tables = dict[str, dict[str, Any]]
-
-
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class _File:
-    """The sections of a report's file."""
-
-    title: str = ""
-    short: str = ""
-    letter: str = ""
-    source: str = ""
-    published: Tables = field(default_factory=dict)
-    claim: Tables = field(default_factory=dict)
-    base: dict[str, Any] = field(default_factory=dict)
-    run: Tables = field(default_factory=dict)
-    variant: Tables = field(default_factory=dict)
-    profile: Tables = field(default_factory=dict)
-    family: Tables = field(default_factory=dict)
-    aim: Tables = field(default_factory=dict)
-
-
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class _Planned:
-    """What a layer may say of a run beside its recipe."""
-
-    says: str = ""
-    grid: dict[str, Annotated[list, Field(min_length=1)]] = field(default_factory=dict)
-    seeds: Any = 1
-    variants: list[Literal[VARIANTS[:-1]]] = field(default_factory=lambda: ["as_published"])
-    headline: bool = False
-    reduced: str = ""
-    run: Tables = field(default_factory=dict)
-
-
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class _Printed:
-    value: Any = None
-    where: str = ""
-    says: str = ""
-
-
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class _Family:
-    claims: list[str]
-
-
-PLAN_KEYS = tuple(f.name for f in fields(_Planned))
-
-
-@dataclass(frozen=True)
-class Published:
-    """A number as it was printed. `value` is a fraction where the print says %, `half_unit` half its last digit."""
-
-    id: str
-    text: str
-    value: float
-    half_unit: float
-    where: str = ""
-    says: str = ""
-
-
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class Claim:
-    """A checkable statement. `options` are the arguments of its form (see `secondlook.claims`)."""
-
-    id: str
-    says: str
-    form: str
-    where: str = ""
-    variant: Literal[VARIANTS] = "as_published"
-    why: str = ""
-    ours: bool = False
-    options: Table = field(default_factory=dict)
-
-
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class Aim:
-    """What a run of `further` sets out to reach: at least `least` in `metric`, `beside` a number of the report."""
-
-    id: str
-    says: str
-    run: str
-    least: Published
-    beside: Published | None = None
-    variant: Literal[VARIANTS] = "further"
-    metric: str = "test_accuracy"
 
 
 @dataclass(frozen=True)
@@ -194,10 +89,10 @@ class Report:
         return [plan.recipe for plan in self.plans(run, variant, profile, seeds)]
 
     def plans(self, run=None, variant=None, profile="full", seeds=None) -> list[Plan]:
-        """As `recipes`, with costs. Raises RecipeError for a run, variant or profile the report does not have."""
-        _known(profile, PROFILES, f"{self.path.name}: profile")
+        """As `recipes`, with what the report says of them. Raises RecipeError for a run, variant or profile the report does not have."""
+        check_known(profile, PROFILES, f"{self.path.name}: profile")
         if variant is not None:
-            _known(variant, self.variants(), f"{self.path.name}: variant")
+            check_known(variant, self.variants(), f"{self.path.name}: variant")
         found = []
         for name in self.layers["run"]:
             if run is None or f"{run}-".startswith(f"{name}-"):  # a point's name begins with its grid's
@@ -206,7 +101,7 @@ class Report:
                         found += [p for p in self._plans(name, v, profile, seeds) if run in (None, p.recipe.run, name)]
         if run is not None and not found:
             known = dict.fromkeys([*self.layers["run"], *(n for v in self.variants() for n in self.runs(v, profile))])
-            _known(run, known, f"{self.path.name}: run")
+            check_known(run, known, f"{self.path.name}: run")
             raise RecipeError(f"{self.path.name}: run {run!r} does not belong to variant {variant!r}")
         return found
 
@@ -273,26 +168,18 @@ def parse(text: str, path: Path) -> Report:
     """A report from the text of its file; every layer is tried, so a typo anywhere is an error now."""
     if not re.fullmatch(NAME, path.stem) or path.stem in TAKEN:
         raise RecipeError(f"{path.name}: {path.stem!r} cannot be a report's name; expected {NAME_RULE}")
-    try:
-        raw = checked(_File, tomllib.loads(text), path.name)
-    except RecipeError:
-        raise
-    except Exception as error:  # whatever it is, the text is no TOML
-        raise RecipeError(f"{path.name}: not valid TOML: {error}") from None
-    _check_layers(raw, path.name)
-    published = {k: _published(k, v, f"{path.name}: published.{k}") for k, v in raw.published.items()}
-    for name, family in raw.family.items():
-        checked(_Family, family, f"{path.name}: family.{name}")
+    raw = read_sections(text, path.name)
+    printed = {k: read_published(k, v, f"{path.name}: published.{k}") for k, v in raw.published.items()}
     report = Report(
         name=path.stem,
         title=raw.title or path.stem,
         short=raw.short or raw.title or path.stem,
         letter=raw.letter or path.stem[0].upper(),
         source=raw.source,
-        published=published,
-        claims={k: _claim(k, v, f"{path.name}: claim.{k}") for k, v in raw.claim.items()},
+        published=printed,
+        claims={k: read_claim(k, v, f"{path.name}: claim.{k}") for k, v in raw.claim.items()},
         families=raw.family,
-        aims={k: _aim(k, v, published, f"{path.name}: aim.{k}") for k, v in raw.aim.items()},
+        aims={k: read_aim(k, v, printed, f"{path.name}: aim.{k}") for k, v in raw.aim.items()},
         layers={k: getattr(raw, k) for k in ("base", "run", "variant", "profile")},
         path=path,
     )
@@ -301,24 +188,6 @@ def parse(text: str, path: Path) -> Report:
     for aim in report.aims.values():
         report.plans(aim.run, aim.variant)
     return report
-
-
-def _check_layers(raw: _File, where: str) -> None:
-    """Every layer's own keys, and that what it names is there."""
-    layers = [("base", raw.base)]
-    for group, allowed in (("run", raw.run), ("variant", VARIANTS[:-1]), ("profile", PROFILES)):
-        _only(getattr(raw, group), allowed, f"{where}: {group}")
-        layers += [(f"{group}.{name}", layer) for name, layer in getattr(raw, group).items()]
-    for place, layer in layers:
-        for run, own in _planned(layer, f"{where}: {place}").run.items():
-            _only([run], raw.run, f"{where}: {place}.run")
-            _planned(own, f"{where}: {place}.run.{run}")
-            for variant in own.get("variants", ()):
-                _known(variant, raw.run[run].get("variants", ("as_published",)), f"{where}: {place}.run.{run}.variants")
-
-
-def _planned(layer: dict, where: str) -> _Planned:
-    return checked(_Planned, {key: layer[key] for key in PLAN_KEYS if key in layer}, where)
 
 
 def log(name: str, root: Path | None = None) -> list[dict[str, str]]:
@@ -343,7 +212,7 @@ def _merge(target: dict, layer: dict, where: str) -> None:
 
 
 def _plan(values: dict, report, run, variant, profile, seed, where) -> Plan:
-    plan = _planned(values, where)
+    plan = read_planned(values, where)
     if profile == "reduced" and not plan.reduced:
         profile = "full"  # nothing of this run is reduced: one recipe, one record
     recipe = Recipe.from_dict(
@@ -373,46 +242,3 @@ def _seeds(seeds, where: str) -> list[int]:
 
 def _word(value) -> str:
     return f"{value:g}" if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
-
-
-def _published(name: str, entry: dict, where: str) -> Published:
-    printed = checked(_Printed, entry, where)
-    text = printed.value
-    number = r"(-?\d{1,30}(?:\.(\d{1,30}))?(?:e(-?\d{1,2}))?)\s*(%)?\s*(.*)"
-    match = re.fullmatch(number, text) if isinstance(text, str) else None
-    if not match:
-        raise RecipeError(f"{where}: value must be the number as printed, in quotes, not {shown(text)}")
-    scale = 0.01 if match[4] else 1.0
-    unit = 10.0 ** (int(match[3] or 0) - len(match[2] or ""))
-    value = float(match[1]) * scale if not match[4] else round(float(match[1]) / 100, len(match[2] or "") + 2)
-    return Published(name, text, value, unit * scale / 2, printed.where, printed.says)
-
-
-def _claim(name: str, entry: dict, where: str) -> Claim:
-    _only(entry, (*CLAIM_OPTIONS, *(f.name for f in fields(Claim))), where)
-    own = {k: entry[k] for k in CLAIM_OPTIONS if k in entry}
-    if "verdict" in own:
-        _known(own["verdict"], VERDICTS, f"{where}: verdict")
-    plain = {"id": name, **{k: v for k, v in entry.items() if k not in own}}
-    return checked(Claim, {**plain, "options": {**checked(Claim, plain, where).options, **own}}, where)
-
-
-def _aim(name: str, entry: dict, published: dict[str, Published], where: str) -> Aim:
-    own = {"id": name, **entry}
-    if "least" in entry:
-        own["least"] = _published(name, {"value": entry["least"]}, f"{where}: least")
-    if "beside" in entry:
-        _known(entry["beside"], published, f"{where}: beside")
-        own["beside"] = published[entry["beside"]]
-    return checked(Aim, own, where)
-
-
-def _only(keys: Iterable[str], allowed, where: str) -> None:
-    for key in keys:
-        if key not in allowed:
-            raise RecipeError(f"{where}: unknown key {key!r}{nearest(key, allowed)}")
-
-
-def _known(word, allowed, where: str) -> None:
-    if not isinstance(word, str) or word not in allowed:
-        raise RecipeError(f"{where} {shown(word)} is unknown{nearest(word, allowed)}")

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from secondlook.evaluation.statistics import LEVEL, holm, paired_test, prediction_half_width, summary
-from secondlook.reports import RESTS_ON
+from secondlook.sections import RESTS_ON
 
 ALPHA = 0.05
 ROUNDING = 1e-12  # of floating point, so that a value on the border is inside it

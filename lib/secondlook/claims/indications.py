@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence
 from secondlook.claims.forms import Outcome
-from secondlook.reports import INDICATIONS
+from secondlook.sections import INDICATIONS
 
 HOLDS, FAILS, UNDECIDED, TOO_FEW = INDICATIONS
 WORDS = {

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from secondlook.figures.tables import Table
 from secondlook.figures.template import CLASS_COLOURS, QUIET, finish
-from secondlook.reports import INDICATIONS, RESTS_ON, VERDICTS
+from secondlook.sections import INDICATIONS, RESTS_ON, VERDICTS
 
 COLOURS = dict(zip(VERDICTS, [CLASS_COLOURS[c] for c in (2, 9, 6, 1, 4)]))
 INDICATED = dict(zip(INDICATIONS, [CLASS_COLOURS[c] for c in (2, 6, 1)]))

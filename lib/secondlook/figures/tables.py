@@ -9,7 +9,8 @@ from secondlook.estimates import core_time
 from secondlook.figures.published import Comparison, Row, compare, fair
 from secondlook.figures.values import VARIANT_WORDS, caption, counted, flat, percent, told_mean
 from secondlook.recipe import nearest
-from secondlook.reports import VERDICTS, Plan, Report
+from secondlook.reports import Plan, Report
+from secondlook.sections import VERDICTS
 
 SHORT = 7  # digits of a record's id
 SHOWN = 3  # ids, or numbers, in a cell
