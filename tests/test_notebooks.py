@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 
+import nbformat
 import pytest
 
 from secondlook.cli import main
+from secondlook.publish.render import MIME
 from secondlook.reports import ROOT, chapters
 
 CHAPTERS = chapters()
@@ -35,6 +37,11 @@ def test_a_chapter_that_reads_its_records_imports_no_torch(name):
 def test_a_smoke_run_trains_without_data(name, tmp_path):
     passed = f"-p profile=smoke -p train=always -p records_dir={tmp_path} -p data_dir={tmp_path}"
     assert main(["execute", name, *passed.split(), "--out-dir", str(tmp_path)]) == 0
+    (output,) = tmp_path.glob("*.ipynb")
+    outputs = [o["data"] for cell in nbformat.read(output, 4).cells for o in cell.get("outputs", ()) if "data" in o]
+    figures = [data for data in outputs if MIME in data]
+    assert figures
+    assert all(data["text/plain"].strip() and "<figcaption>" in data["text/html"] for data in figures)
     shelves = list((tmp_path / "runs" / name).glob("*.json"))
     assert shelves
     assert not (tmp_path / "linear").exists()

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from browser import draw_all, launched, page_report, visit
 
+from secondlook.figures import fallback
 from secondlook.publish import site
 from secondlook.publish.math import FormulaError, mathml
 from secondlook.publish.render import figure_html
@@ -27,6 +28,7 @@ EXPECTED["book/going_further.html"] = ("aims",)
 
 LINES = """
 import base64, io, os
+from secondlook import figures
 import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
@@ -200,6 +202,12 @@ def test_a_request_that_leaves_the_site_is_seen_and_blocked(browser, copy):
 
 
 @pytest.mark.browser
+def test_words_for_what_cannot_draw_a_figure_stay_off_the_page(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count('class="sl-figure"') == 4
+    assert fallback.NOTE not in text
+
+
 def test_the_figures_follow_light_and_dark(browser, page):
     colour = """() => [...document.querySelectorAll('#lines text')]
         .map(t => getComputedStyle(t).fill).filter(f => f.startsWith('rgb'))[0]"""

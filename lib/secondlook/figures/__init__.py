@@ -1,5 +1,6 @@
 """Interactive figures and tables, each a pure function of records."""
 
+from secondlook.figures import fallback  # noqa: F401  registers what a figure says where nothing draws it
 from secondlook.figures.aims import aims, aims_table
 from secondlook.figures.bars import comparison
 from secondlook.figures.confusion import confusion, confusion_difference, top_confusions
