@@ -78,7 +78,7 @@ def duel(work: Work, quick: bool, execution: Execution) -> Case:
     cuda, recipe = execution.device.startswith("cuda"), recipe_of(work, execution.data_dir)
     precision = recipe.settings.precision if cuda or has_bf16_units() else "float32"
     recipe = changed(recipe, {"precision": precision, **({} if cuda else work.changes)})
-    most = 1 if not work.small else MEMBERS if cuda else os.cpu_count() or 1
+    most = 1 if not work.small else MEMBERS if cuda else cores()
     sides = Sides(recipe, execution, most)
     steps = work.cuda_steps if cuda else work.steps[not quick]
     rate, macs = matrix_rate(execution.device, precision), sides.task.macs()

@@ -25,7 +25,7 @@ from secondlook.experiments.risk import SIDE
 from secondlook.insight import heads, trajectory
 from secondlook.models.counting import Counting, Passes, following, passes, without_memory
 from secondlook.recipe import Classifier, Data, Recipe, checked
-from secondlook.training import batched, native
+from secondlook.training import batched, fast
 from secondlook.training.linear import Batch
 from secondlook.training.modes import GRAPH_PARAMETERS
 
@@ -90,7 +90,7 @@ def trained(s: Classifier, seen: Images, count: int, loading: Passes = PLAIN) ->
     net, (_, both) = without_memory(model), passes(model, seen.channels, seen.side)
     shown, steps = count * s.epochs, math.ceil(count / s.batch_size) * s.epochs
     ready = loaded(loading, shown, steps)
-    if native.fits(net, s):
+    if fast.fits(net, s):
         return ready + work(kernel=both.macs * shown)
     graph = sum(p.numel() for p in net.parameters()) <= GRAPH_PARAMETERS and s.schedule.get("name") != "one_cycle"
     calls = {"graph_calls" if graph else "calls": both.calls * steps}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from secondlook.data import draws
 from secondlook.recipe import Classifier, RecipeError
-from secondlook.training import losses, native, optimizers, schedules
+from secondlook.training import fast, losses, optimizers, schedules
 from secondlook.training.denormals import flushed
 from secondlook.training.memory import kept
 from secondlook.training.modes import Mode
@@ -60,8 +60,8 @@ def train(net, loader, settings, seed, *, validation=None, test=None, mode=None,
         run.optimizer.step()
         run.count(loss, (logits.argmax(-1) == y).sum(-1), norms, rows.shape[-1])
 
-    if run.mode.native:
-        step = native.step(run)
+    if run.mode.whole:
+        step = fast.step(run)
     run.executed = step = run.mode.executed(step, loader.batch_size, lambda: run.schedule.rate)
     while run.epoch < settings.epochs and run.status == "running":
         net.train()

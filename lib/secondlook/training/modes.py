@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from secondlook.recipe import Classifier
-from secondlook.training import native
+from secondlook.training import fast
 
 GRAPH_PARAMETERS = 5_000_000  # nets up to this size wait for launches, not for arithmetic
 PROBED = range(5, 15)  # the steps whose host synchronisations are counted
@@ -30,7 +30,7 @@ class Mode:
     fused: bool = False
     compile: bool = False
     graph: bool = False
-    native: bool = False  # the whole step by machine code of our own
+    whole: bool = False  # the step as one compiled function (training/fast)
 
     @property
     def is_cuda(self) -> bool:
@@ -83,7 +83,7 @@ class Mode:
 
     def words(self) -> dict:
         """For the provenance and for a checkpoint's circumstances."""
-        names = ("channels_last", "fused", "compile", "graph", "native")
+        names = ("channels_last", "fused", "compile", "graph", "whole")
         told = {name: getattr(self, name) for name in names}
         return {"precision": self.precision, **{name: True for name, on in told.items() if on}}
 
@@ -91,16 +91,15 @@ class Mode:
 def choose(net: nn.Module, settings: Classifier, device: str) -> Mode:
     """The fastest mode that is known to be right for `net` on `device`; a function of its arguments and the machine.
 
-    A graph holds the whole step, so it is for a rate that changes once an epoch at most. On a CPU
-    channels last, where it is safe, was never slower, and up to a quarter faster; members side by side have no such
-    format, and machine code of our own takes images as they lie.
+    A graph holds the whole step, so it is for a rate that changes once an epoch at most. On a CPU channels last, where
+    it is safe, was never slower, and up to a quarter faster; members side by side have no such format, and a step that
+    is one function takes images as they lie.
     """
     members = getattr(net, "members", ())
     small = sum(p.numel() for p in net.parameters()) <= GRAPH_PARAMETERS * math.prod(members)
     mode = Mode(device, settings.precision, fused=True, channels_last=not members and channels_last_is_safe(net))
     if not mode.is_cuda:
-        by_itself = native.fits(net, settings) and native.compiled() is not None
-        return replace(mode, native=True, channels_last=False) if by_itself else mode
+        return replace(mode, whole=True, channels_last=False) if fast.fits(net, settings) else mode
     graph = small and settings.schedule.get("name") != "one_cycle"
     return replace(mode, channels_last=mode.channels_last and not small and settings.precision in ("bf16", "tf32"),
                    graph=graph)  # fmt: skip

@@ -1,13 +1,12 @@
-"""LeNet's step as machine code against torch's own, and when it is taken."""
+"""LeNet's step as one compiled function against torch's own, when it is taken, and what its cache survives."""
 
 import copy
+import importlib.util
 import math
-import os
-import subprocess
-import sys
 import warnings
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,14 +18,13 @@ from secondlook import models
 from secondlook.data import standins
 from secondlook.data.loader import DeviceLoader
 from secondlook.recipe import Classifier
-from secondlook.training import native
+from secondlook.training import fast
+from secondlook.training.fast import lenet as kernels
 from secondlook.training.loop import Training, train
 from secondlook.training.modes import Mode, choose
 
 SGD = {"name": "sgd", "learning_rate": 0.05}
-NATIVE, PLAIN = Mode(native=True), Mode()
-
-needs_compiler = pytest.mark.skipif(native.compiled() is None, reason="no C compiler on this machine")
+WHOLE, PLAIN = Mode(whole=True), Mode()
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +61,8 @@ def gradients(net, x, y):
     """What a step with rate 1 takes off the weights, and what it counts."""
     net = copy.deepcopy(net)
     before = [p.detach().clone() for p in net.parameters()]
-    run = Training(net, settings(optimizer={"name": "sgd", "learning_rate": 1.0}), OneBatch(x, y), NATIVE)
-    native.step(run)(torch.arange(len(y)))
+    run = Training(net, settings(optimizer={"name": "sgd", "learning_rate": 1.0}), OneBatch(x, y), WHOLE)
+    fast.step(run)(torch.arange(len(y)))
     return [b - p.detach() for b, p in zip(before, net.parameters())], run
 
 
@@ -75,7 +73,6 @@ def autograd(net, x, y):
     return torch.autograd.grad(loss, list(net.parameters())), loss.item(), (logits.argmax(1) == y).sum().item()
 
 
-@needs_compiler
 @hypothesis_settings(max_examples=25, deadline=None)
 @given(
     batch=st.integers(1, 13), classes=st.integers(2, 130), seed=st.integers(0, 9), scale=st.sampled_from([0.1, 1, 30])
@@ -92,7 +89,6 @@ def test_gradients_loss_and_right_answers_are_those_of_autograd(batch, classes, 
     assert run.finite.item() == 1
 
 
-@needs_compiler
 def test_of_equal_pixels_the_first_wins_its_pool_as_in_torch():
     net, x, y = lenet(), torch.zeros(4, 3, 32, 32), torch.arange(4)
     x[:, :, ::4, ::4] = 1.0  # whole pools of equal values between the dots
@@ -101,7 +97,6 @@ def test_of_equal_pixels_the_first_wins_its_pool_as_in_torch():
         torch.testing.assert_close(a.double(), b, rtol=1e-4, atol=1e-6)
 
 
-@needs_compiler
 @pytest.mark.parametrize(
     "optimizer",
     [
@@ -114,9 +109,9 @@ def test_of_equal_pixels_the_first_wins_its_pool_as_in_torch():
     ids=lambda table: "-".join(map(str, table.values())),
 )
 @pytest.mark.parametrize("augment", [{}, {"flip": True}], ids=["as stored", "flipped"])
-def test_three_epochs_are_those_of_the_plain_loop_in_float64(images, optimizer, augment):
-    words = settings(optimizer=optimizer, epochs=3, schedule={"name": "multi_step", "milestones": [1]}, log_every=2)
-    run = train(lenet(), loader(images, augment=augment), words, 0, mode=NATIVE)
+def test_its_steps_are_those_of_the_plain_loop_in_float64(images, optimizer, augment):
+    words = settings(optimizer=optimizer, epochs=4, schedule={"name": "multi_step", "milestones": [1]}, log_every=2)
+    run = train(lenet(), loader(images, augment=augment), words, 0, mode=WHOLE)
     double = {"mode": Mode(precision="float64")}
     other = train(
         lenet(dtype=torch.float64),
@@ -132,16 +127,15 @@ def test_three_epochs_are_those_of_the_plain_loop_in_float64(images, optimizer, 
     assert run.history["train_accuracy"] == other.history["train_accuracy"]
 
 
-@needs_compiler
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_what_it_remembers_is_what_torch_remembers(images, name):
     table = {"name": name, "learning_rate": 1e-3, **({"momentum": 0.9} if name == "sgd" else {})}
-    half = train(lenet(), loader(images), settings(optimizer=table, epochs=2), 0, mode=NATIVE)
+    half = train(lenet(), loader(images), settings(optimizer=table, epochs=2), 0, mode=WHOLE)
     finished = []
-    for mode in (NATIVE, PLAIN):  # goes on, either way
+    for mode in (WHOLE, PLAIN):  # goes on, either way
         run = Training(lenet(), settings(optimizer=table, epochs=4), loader(images), mode)
         run.restore(copy.deepcopy(half.state()))
-        step = native.step(run) if mode.native else None
+        step = fast.step(run) if mode.whole else None
         run.loader.begin(2)
         for k in range(run.loader.steps_per_epoch):
             x, y = run.loader.take(run.loader.rows(k))
@@ -156,50 +150,77 @@ def test_what_it_remembers_is_what_torch_remembers(images, name):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
 
 
-@needs_compiler
 def test_it_diverges_where_the_plain_loop_does(images):
     words = settings(optimizer={"name": "sgd", "learning_rate": 1e4}, epochs=2)
-    run, other = (train(lenet(), loader(images), words, 0, mode=mode) for mode in (NATIVE, PLAIN))
+    run, other = (train(lenet(), loader(images), words, 0, mode=mode) for mode in (WHOLE, PLAIN))
     assert run.status == other.status == "diverged"
     assert run.diverged == other.diverged
 
 
-@needs_compiler
 @pytest.mark.parametrize("schedule", [{"name": "one_cycle"}, {"name": "cosine"}], ids=lambda table: table["name"])
 def test_a_schedule_of_torch_that_sees_no_step_warns_of_nothing(images, schedule):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train(lenet(), loader(images), settings(schedule=schedule, epochs=2), 0, mode=NATIVE)
+        train(lenet(), loader(images), settings(schedule=schedule, epochs=2), 0, mode=WHOLE)
 
 
-@needs_compiler
 def test_it_is_chosen_for_the_net_and_the_settings_it_computes_and_no_others():
-    assert choose(lenet(100), settings(), "cpu").native
-    assert choose(lenet(100), settings(optimizer={"name": "adamw", "learning_rate": 1e-3}), "cpu").native
+    assert choose(lenet(100), settings(), "cpu").whole
+    assert choose(lenet(100), settings(optimizer={"name": "adamw", "learning_rate": 1e-3}), "cpu").whole
     others = {
         "label_smoothing": 0.1, "loss": "hinge", "clip_norm": 1.0, "precision": "bf16",
         "optimizer": {"name": "adam", "learning_rate": 1e-3},
     }  # fmt: skip
     for key, value in others.items():
-        assert not choose(lenet(100), replace(settings(), **{key: value}), "cpu").native, key
-    assert not choose(lenet(100), settings(optimizer={**SGD, "momentum": 0.9, "dampening": 0.5}), "cpu").native
-    assert not choose(models.build("lenet", width=0.5), settings(), "cpu").native
-    assert not choose(models.build("lenet", in_channels=1), settings(), "cpu").native
-    assert not choose(lenet(2000), settings(), "cpu").native
+        assert not choose(lenet(100), replace(settings(), **{key: value}), "cpu").whole, key
+    assert not choose(lenet(100), settings(optimizer={**SGD, "momentum": 0.9, "dampening": 0.5}), "cpu").whole
+    assert not choose(models.build("lenet", width=0.5), settings(), "cpu").whole
+    assert not choose(models.build("lenet", in_channels=1), settings(), "cpu").whole
     frozen = lenet(100)
     frozen.conv1.weight.requires_grad_(False)
-    assert not choose(frozen, settings(), "cpu").native
+    assert not choose(frozen, settings(), "cpu").whole
 
 
-def test_without_a_compiler_a_step_is_executed_as_any_other(tmp_path):
-    script = (
-        "from secondlook import models\n"
-        "from secondlook.recipe import Classifier\n"
-        "from secondlook.training.modes import choose\n"
-        "words = Classifier(optimizer={'name': 'sgd', 'learning_rate': 0.1})\n"
-        "print(choose(models.build('lenet'), words, 'cpu').native)"
-    )
-    environment = {**os.environ, "CC": "no-such-compiler", "XDG_CACHE_HOME": str(tmp_path)}
-    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "False"
-    assert not list(tmp_path.rglob("*.so"))
+@pytest.fixture
+def small_step(tmp_path, monkeypatch):
+    """Stands in for LeNet's step, with a cache of its own: it compiles in less than a second."""
+    source = f"def step({', '.join('abcdefghijklm')}):\n    m[0] += 7\n"
+    (tmp_path / "lenet.py").write_text(source)
+    spec = importlib.util.spec_from_file_location("lenet", tmp_path / "lenet.py")
+    spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+    monkeypatch.setattr(kernels, "step", module.step)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    yield tmp_path / "__pycache__"
+    fast.compiled.cache_clear()
+
+
+def seven() -> int:
+    """What the compiled stand-in adds, taken anew from its cache."""
+    fast.compiled.cache_clear()
+    f4, i8, ten = np.zeros(1, np.float32), np.zeros(1, np.int64), (np.zeros(1, np.float32),) * 10
+    double, finite = np.zeros(1), np.zeros(1, np.int64)
+    levels, x = np.zeros((1, 1), np.float32), np.zeros((1, 1, 1), np.float32)
+    fast.compiled()(x.astype(np.uint8), levels, x, i8, i8, ten, ten, ten, ten, f4, double, double, finite)
+    return finite.item()
+
+
+def test_it_compiles_once_and_says_so(small_step, capsys):
+    assert [seven(), seven()] == [7, 7]
+    assert capsys.readouterr().err.count("compiling") == 1
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-9] + b"?" + data[-8:]])
+def test_a_damaged_cache_is_compiled_anew(small_step, capsys, ending, damage):
+    seven()
+    (path,) = small_step.glob(f"lenet.step-*.{ending}")
+    path.write_bytes(damage(path.read_bytes()))
+    assert [seven(), seven()] == [7, 7]
+    assert capsys.readouterr().err.count("compiling") == 2
+
+
+def test_without_a_folder_for_its_cache_it_still_trains(small_step, monkeypatch, tmp_path, capsys):
+    small_step.touch()  # a file where the folder would be
+    monkeypatch.setenv("XDG_CACHE_HOME", str(small_step / "none"))
+    assert [seven(), seven()] == [7, 7]
+    assert capsys.readouterr().err.count("compiling") == 2
