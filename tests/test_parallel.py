@@ -11,8 +11,8 @@ import pytest
 
 from secondlook.experiments import Execution
 from secondlook.recipe import RecipeError
-from secondlook.training import side_by_side
 from secondlook.training.checkpoint import Stopped, asked_to_stop, stop_on_signals
+from secondlook.training.machine import cores, memory, side_by_side
 from secondlook.training.parallel import WorkerError, in_processes
 
 
@@ -108,19 +108,65 @@ def test_a_script_without_a_main_guard_runs_once(tmp_path, from_stdin):
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
+def _stopped_alone(number: int, execution) -> None:
+    if number == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise Stopped(execution.runs_dir, asked_to_stop())
+    (execution.runs_dir / str(number)).touch()
+
+
+def _killed(number: int, execution) -> None:
+    if number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    (execution.runs_dir / str(number)).touch()
+
+
+def _out_of_time(number: int, execution) -> None:
+    raise Stopped(execution.runs_dir, None)
+
+
 @pytest.mark.parametrize(
-    ("profile", "world", "cores", "gib", "expected"),
-    [
-        ("full", 1, 4, 32, 4),
-        ("quick", 1, 16, 8, 4),
-        ("quick", 1, 2, 1, 1),
-        ("smoke", 1, 4, 32, 1),
-        ("full", 2, 4, 32, 1),
-    ],
+    ("function", "raised", "signal_of_it"),
+    [(_stopped_alone, Stopped, signal.SIGTERM), (_killed, WorkerError, None), (_out_of_time, Stopped, None)],
 )
-def test_as_many_run_at_a_time_as_there_are_cores_and_memory_for(monkeypatch, profile, world, cores, gib, expected):
-    monkeypatch.setenv("WORLD_SIZE", str(world))
-    monkeypatch.setattr("secondlook.training.cores", lambda: cores)
-    pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": gib * 2**18}
-    monkeypatch.setattr("os.sysconf", pages.get)
+def test_work_left_undone_is_never_taken_for_done(execution, tmp_path, function, raised, signal_of_it):
+    with pytest.raises(raised) as end:
+        in_processes(function, [0, 1, 2, 3], execution, 2)
+    assert getattr(end.value, "signal", None) == signal_of_it
+    assert len(list(tmp_path.iterdir())) == (0 if function is _out_of_time else 3), "the others go on"
+
+
+@pytest.mark.parametrize(
+    ("profile", "many", "gib", "expected"),
+    [("full", 4, 32, 4), ("quick", 16, 8, 4), ("quick", 2, 1, 1), ("smoke", 4, 32, 1)],
+)
+def test_as_many_run_at_a_time_as_there_are_cores_and_memory_for(monkeypatch, profile, many, gib, expected):
+    monkeypatch.setattr("secondlook.training.machine.cores", lambda: many)
+    monkeypatch.setattr("secondlook.training.machine.memory", lambda: gib * 2**30)
     assert side_by_side(profile) == expected
+
+
+@pytest.mark.parametrize(
+    ("group", "files", "expected"),
+    [
+        ("0::/", {"cpu.max": "200000 100000", "memory.max": str(3 * 2**30)}, (2, 3)),
+        ("0::/a/b", {"a/cpu.max": "150000 100000", "a/b/cpu.max": "max 100000", "memory.max": "max"}, (1, 64)),
+        ("0::/docker/of-the-host", {"cpu.max": "50000 100000", "memory.max": str(5 * 2**30)}, (1, 5)),
+        (
+            "4:memory:/x\n2:cpu,cpuacct:/x\n1:name=systemd:/x",
+            {"cpu,cpuacct/x/cpu.cfs_quota_us": "300000", "cpu,cpuacct/x/cpu.cfs_period_us": "100000",
+             "memory/x/memory.limit_in_bytes": str(7 * 2**30), "memory/memory.limit_in_bytes": str(2**63)},
+            (3, 7),
+        ),
+        ("2:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, (8, 64)),
+        ("", {}, (8, 64)),
+    ],
+    ids=["v2", "v2 above", "v2 of a host", "v1", "v1 without", "none"],
+)  # fmt: skip
+def test_a_container_counts_the_cores_and_memory_it_was_given(monkeypatch, tmp_path, group, files, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8), raising=False)
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 64 * 2**18}.get)
+    for name, text in {"proc/self/cgroup": group, **{f"sys/fs/cgroup/{k}": v for k, v in files.items()}}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n" * bool(text))
+    assert (cores(tmp_path), memory(tmp_path) / 2**30) == expected

@@ -27,7 +27,8 @@ from secondlook.publish import sprites
 from secondlook.recipe import PROFILES, Recipe
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Plan, Report, read
-from secondlook.training import patient_threads, side_by_side
+from secondlook.training import patient_threads
+from secondlook.training.machine import side_by_side
 
 
 @dataclass

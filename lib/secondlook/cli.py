@@ -23,7 +23,8 @@ from secondlook.parameters import ParameterError
 from secondlook.recipe import PROFILES, VARIANTS, RecipeError
 from secondlook.record import RecordError, Records, folder_for
 from secondlook.reports import ROOT, Plan, chapters, names, read
-from secondlook.training import patient_threads, side_by_side
+from secondlook.training import patient_threads
+from secondlook.training.machine import cores, side_by_side
 
 PROFILE = (
     "full (the report's own protocol, the default), reduced (all real images, hours on two cores), quick (fewer "
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--seeds", type=seeds, help="for instance 0-5 or 0,2,4; the report's own when not given")
     train.add_argument("--max-minutes", type=minutes, help="save and stop after this long; the same command goes on")
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
-    told = "runs at a time on a processor, which share its cores; one a core where memory allows when not given"
+    told = "runs at a time on a processor, a thread each; one a core where memory allows when not given"
     train.add_argument("--processes", type=count, help=told)
     train.add_argument("--again", action="store_true", help="also what has a record already")
     train.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
@@ -157,9 +158,12 @@ def minutes(text: str) -> float:
 
 
 def count(text: str) -> int:
-    """A whole number from 1. Raises ArgumentTypeError for anything else."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    """A number of processes, from 1 to four a core. Raises ArgumentTypeError for anything else."""
+    most = 4 * cores()
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most and len(text) < 9):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of processes from 1 to {most}: {cores()} cores are here"
+        )
     return int(text)
 
 

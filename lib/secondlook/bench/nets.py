@@ -6,7 +6,6 @@ on CUDA side by side in a graph. Both sides count the images of all their seeds.
 
 import copy
 import math
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from secondlook.reports import read
 from secondlook.training import batched
 from secondlook.training.ceilings import matrix_rate, synchronize, times
 from secondlook.training.loop import Training
+from secondlook.training.machine import cores
 from secondlook.training.modes import Mode
 from secondlook.training.parallel import in_processes
 
@@ -220,7 +220,7 @@ class Sides:
             "step_us": round(step * 1e6, 1),
             "share_of_matrix_rate": round(images_per_second * 6 * macs / rate, 4),
         }
-        if not mode.native:  # which reads the stored pixels within the step
+        if not mode.whole:  # which reads the stored pixels within the step
             loading = min(times(lambda: [loader.take(rows) for _ in range(10)], self.device)) / 10
             told["loader_share"] = round(side_by_side * loading / step, 4)
         return told | ({"peak_memory_gb": round(self.peak / 1e9, 2)} if self.cuda else {})

@@ -32,7 +32,7 @@ class Execution:
     runs_dir: Path = ROOT / "runs"
     device: str = "auto"
     deadline: float | None = None  # in the seconds of time.monotonic()
-    processes: int = 1  # of one thread each, for small runs on a processor
+    processes: int = 1  # of one thread each, on a processor
     progress: Callable[[str, float], None] = lambda label, share: None
 
     def resolved_device(self) -> str:
@@ -150,8 +150,9 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
 
 def _produce(group: list[Recipe], execution: Execution) -> list[Record]:
     from secondlook.training.denormals import flushed
+    from secondlook.training.machine import few_threads
 
-    with flushed():
+    with flushed(), few_threads():
         return importlib.import_module(f"secondlook.experiments.{group[0].kind}").produce(group, execution)
 
 

@@ -14,22 +14,3 @@ def patient_threads() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def side_by_side(profile: str) -> int:
-    """How many runs this machine trains at a time: one a core, if there are 2 GiB of memory for each.
-
-    One where a run takes less time than a process to begin, and in a run that torchrun shares out itself.
-    """
-    if profile == "smoke" or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return 1
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not everywhere
-        memory = 0
-    return max(1, min(cores(), memory // 2**31))

@@ -12,10 +12,10 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from types import ModuleType
 
-from secondlook.training import cores
 from secondlook.training.checkpoint import Stopped, asked_to_stop, stop_on_signals
+from secondlook.training.machine import few_threads
 
-STOPPED = 143
+DEADLINE = 75  # the exit code of a process whose time is up
 # A terminal, or whoever ends a whole group, has sent them the same signal already, and a second one acts at once.
 OTHER = {signal.SIGINT: signal.SIGTERM, signal.SIGTERM: signal.SIGINT}
 WHOLE = 800  # characters of a message that a pipe surely takes in one piece, whoever else writes
@@ -32,24 +32,34 @@ def in_processes(
     processes: int,
     progress: Callable[[int, str, float], None] = lambda *_: None,
 ) -> None:
-    """Calls function(argument, execution) for each of `arguments` in `processes` processes, which share the cores.
+    """Calls function(argument, execution) for each of `arguments` in `processes` processes of one thread each.
 
-    Each takes the next argument when it is through with one. They report to `progress` the number of the argument, and
-    the label and share of `execution.progress`; a share of 1 and no label when it is done. A signal to stop is passed
-    on, and a stop of any of them raises Stopped here once all have ended; one that fails raises WorkerError with what
-    it said. They end with this process, and with an exception in it.
+    Each is given the next argument when it is through with one. They report to `progress` the number of the argument,
+    and the label and share of `execution.progress`; a share of 1 and no label when it is done. A signal to stop is
+    passed on, and a stop of any of them raises Stopped here once all have ended; one that fails raises WorkerError with
+    what it said. They end with this process, and with an exception in it.
     """
     context = multiprocessing.get_context("spawn")
     told, tell = context.Pipe(duplex=False)
-    following = context.Value("i", processes)
     own = replace(execution, progress=None, processes=1)  # the caller's stays here; they have a pipe to it
-    common = (function, list(arguments), own, following, tell, processes)
-    workers = [context.Process(target=_work, args=(k, *common), daemon=True) for k in range(processes)]
-    errors: list[str] = []
+    numbers, finished, errors = iter(range(len(arguments))), set(), []
+    takes, gives = zip(*(context.Pipe(duplex=False) for _ in range(processes)), strict=True)
+    workers = [context.Process(target=_work, args=(k, function, list(arguments), own, takes[k], tell), daemon=True)
+               for k in range(processes)]  # fmt: skip
+
+    def give(k: int) -> None:
+        with suppress(OSError):  # it has ended
+            gives[k].send(None if asked_to_stop() else next(numbers, None))
+
+    def through(k: int, number: int) -> None:
+        finished.add(number)
+        give(k)
+
     try:
         with _without_main():
-            for worker in workers:
+            for k, worker in enumerate(workers):
                 worker.start()
+                give(k)
         tell.close()
         passed_on = None
         while alive := [worker.sentinel for worker in workers if worker.is_alive()]:
@@ -58,20 +68,37 @@ def in_processes(
                 for worker in workers:
                     _ask(worker, OTHER[passed_on])
             wait([*alive, told], timeout=0.5)
-            _listen(told, progress, errors)
-        _listen(told, progress, errors)  # what the last of them said after that
+            _listen(told, progress, errors, through)
+        _listen(told, progress, errors, through)  # what the last of them said after that
     finally:
         for worker in workers:
             if worker.is_alive():
                 worker.terminate()
                 worker.join()
-    codes = [worker.exitcode for worker in workers]
-    stopped = any(codes) if asked_to_stop() else STOPPED in codes  # one that was still beginning ends otherwise
-    if errors or (any(code not in (0, STOPPED) for code in codes) and not asked_to_stop()):
+    _judge([worker.exitcode for worker in workers], len(finished) == len(arguments), errors, Path(execution.runs_dir))
+
+
+def _listen(told, progress, errors: list[str], through: Callable[[int, int], None]) -> None:
+    with suppress(EOFError):
+        while told.poll():
+            k, number, label, share = told.recv()
+            if number < 0:
+                errors.append(label)
+                continue
+            progress(number, label, share)
+            if not label and share == 1.0:
+                through(k, number)
+
+
+def _judge(codes: list[int], complete: bool, errors: list[str], runs_dir: Path) -> None:
+    """Raises what the processes' end amounts to; nothing only where all is done."""
+    signals = [code - 128 for code in codes if code - 128 in OTHER]  # somebody stopped one of them alone
+    expected = all(code in (0, DEADLINE) or code - 128 in OTHER for code in codes)
+    if errors or not (expected or asked_to_stop()):  # one that was still beginning ends otherwise
         said = "; ".join(errors) or f"they ended with the codes {codes}"
         raise WorkerError(f"processes failed: {said}; what was finished is filed, and the same command goes on from it")
-    if stopped:
-        raise Stopped(Path(execution.runs_dir), asked_to_stop())
+    if not complete:
+        raise Stopped(runs_dir, asked_to_stop() or (signals[0] if signals else None))
 
 
 @contextmanager
@@ -89,31 +116,17 @@ def _ask(worker, number: int) -> None:
         os.kill(worker.pid, number)
 
 
-def _listen(told, progress, errors: list[str]) -> None:
-    try:
-        while told.poll():
-            number, label, share = told.recv()
-            errors.append(label) if number < 0 else progress(number, label, share)
-    except EOFError:
-        return
-
-
-def _work(number, function, arguments, execution, following, tell, processes) -> None:
-    import torch
-
+def _work(k: int, function, arguments, execution, take, tell) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: not to be left behind by a killed parent
-    torch.set_num_threads(max(1, cores() // processes))
     try:
-        with stop_on_signals():
-            while number < len(arguments):
-                execution.progress = lambda label, share, own=number: tell.send((own, label, share))
+        with stop_on_signals(), few_threads():
+            while (number := take.recv()) is not None:
+                execution.progress = lambda label, share, own=number: tell.send((k, own, label, share))
                 function(arguments[number], execution)
-                tell.send((number, "", 1.0))
-                with following.get_lock():
-                    number, following.value = following.value, following.value + 1
-    except Stopped:
-        sys.exit(STOPPED)
+                tell.send((k, number, "", 1.0))
+    except Stopped as stop:
+        sys.exit(128 + stop.signal if stop.signal else DEADLINE)
     except Exception as error:
-        tell.send((-1, f"{type(error).__name__}: {error}"[:WHOLE], 0.0))
+        tell.send((k, -1, f"{type(error).__name__}: {error}"[:WHOLE], 0.0))
         raise
