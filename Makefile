@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTS := tests notebooks
 # What has no wheel is built with pinned and hashed tools, never with what pip would fetch for it: they come first.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -16,7 +17,8 @@ book: $(READY)       ## the environment, then the whole book → _build/html/ind
 	@$(BIN)/python -m secondlook.publish.site _build/html
 
 test: $(READY)       ## the environment, then every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-cell-timeout 120 tests notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
+		--nbval-lax --nbval-cell-timeout 120 $(TESTS)
 
 lab: $(READY)        ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. $(LAB_FLAGS) notebooks/linear.ipynb

@@ -1,6 +1,21 @@
-"""What every test shares."""
+"""What every test shares, and the end of a run that hangs."""
+
+import faulthandler
+import os
 
 import pytest
+
+LIMIT = 60 * float(os.environ.get("SECONDLOOK_TEST_MINUTES", "45"))  # of all tests together
+
+
+def pytest_configure(config):
+    """The process that waits for all others ends itself, and so them, with exit code 1 when the time is up."""
+    if not hasattr(config, "workerinput"):
+        faulthandler.dump_traceback_later(LIMIT, exit=True, file=os.dup(2))
+
+
+def pytest_unconfigure(config):
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(autouse=True)
