@@ -2,18 +2,23 @@
 
 import signal
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from secondlook.chapter import _plans, _progress, open_chapter
 from secondlook.data import DataError
 from secondlook.experiments import Execution, load_or_produce
-from secondlook.figures import combinations, comparison, roc, sweep, top_confusions
+from secondlook.figures import combinations, comparison, roc, sweep, templates, top_confusions
+from secondlook.figures.kernels import kernels
 from secondlook.figures.values import caption
 from secondlook.parameters import ParameterError
 from secondlook.recipe import RecipeError
 from secondlook.record import Record, save
 from secondlook.reports import ROOT, read
+
+KERNELS = np.ones((4, 3, 3, 3), np.float16)
 
 
 @pytest.fixture
@@ -91,7 +96,7 @@ def test_an_override_makes_a_custom_run_beside_the_reports_own(folder):
     own = chapter(folder, batch_size=100, strength=3.0)
     assert [r.recipe.variant for r in own.headline()] == ["as_coded"]
     ((name, (record,)),) = own.yours.items()
-    assert (name, record.recipe.variant) == ("yours: batch size 100, strength 3.0", "custom")
+    assert (name, record.recipe.variant) == ("yours: batch size 100, strength 3", "custom")
     assert {"predictions", "roc", "templates"} <= set(record.arrays)  # as evidence, though the report's own keep less
     assert (record.recipe.settings.batch_size, record.recipe.settings.strength) == (100, 3.0)
     assert own.records("c4-full")[0].recipe.settings.batch_size == 400
@@ -100,6 +105,18 @@ def test_an_override_makes_a_custom_run_beside_the_reports_own(folder):
     assert list(beside.layout.yaxis.ticktext) == ["as coded", name]
     assert own.draw_each(top_confusions, own.headline()).layout.meta["secondlook"]["id"] == "top-confusions-yours"
     assert not (folder / "linear").exists()
+
+
+def test_an_own_run_that_diverges_leaves_every_figure_of_the_reports(folder):
+    own = chapter(folder, learning_rate=1e30)
+    ((name, (record,)),) = own.yours.items()
+    assert record.status == "diverged"
+    compared = own.beside({"as coded": own.headline()})
+    assert list(own.draw(comparison, compared).layout.yaxis.ticktext) == ["as coded", f"{name}<br>diverged"]
+    for figure in (top_confusions, roc, templates):
+        assert "diverged" in repr(own.draw_each(figure, own.headline()))
+    assert own.draw(kernels, {k: replace(r[0], arrays={"kernels": KERNELS} if k != name else {})
+                              for k, r in compared.items()}).data  # fmt: skip
 
 
 def test_other_seeds_leave_a_sweep_its_single_one():

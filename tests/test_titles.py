@@ -79,19 +79,25 @@ def test_equal_numbers_have_no_first(name, value):
 @pytest.mark.parametrize("name", BY_NUMBER)
 def test_of_a_run_without_a_finite_number_nothing_is_said(name):
     lost, whole = made_up(np.nan), made_up(0.5)
-    told = title(BY_NUMBER[name](whole, lost))
-    assert "nan" not in told.lower()
-    try:
-        told = title(BY_NUMBER[name](lost, lost))
-    except NothingToDraw:
-        return
-    assert "nan" not in told.lower()
-    assert not FIRST.search(told)
+    for other in (whole, lost):
+        try:
+            told = title(BY_NUMBER[name](other, lost))
+        except NothingToDraw:
+            continue
+        assert "nan" not in told.lower()
+        assert other is whole or not FIRST.search(told)
 
 
 @pytest.mark.parametrize("name", BY_CLASS)
 def test_perfect_answers_have_no_best_class_and_no_mistake(name):
     assert not FIRST.search(title(BY_CLASS[name](made_up(1.0))))
+
+
+@pytest.mark.parametrize("name", ["confusion", "roc", "hardest"])
+def test_a_run_that_diverged_has_no_answers(name):
+    with pytest.raises(NothingToDraw, match="diverged"):
+        BY_CLASS[name](made_up(np.nan))
+    assert BY_CLASS[name]([*made_up(np.nan)[:1], *made_up(1.0)[1:]])
 
 
 def test_without_mistakes_there_is_no_most_frequent_one():

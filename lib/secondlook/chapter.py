@@ -8,7 +8,6 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 
-import numpy as np
 from plotly.graph_objects import Figure
 
 from secondlook.claims.aims import attempts
@@ -16,14 +15,13 @@ from secondlook.claims.judge import judge
 from secondlook.claims.standing import standing
 from secondlook.data import DATA_SETS
 from secondlook.experiments import Execution, Outcome, load_or_produce
-from secondlook.figures.images import sample_grid, sprite
 from secondlook.figures.tables import notice
-from secondlook.figures.values import NothingToDraw, counted, joined, labels, together
+from secondlook.figures.values import NothingToDraw, counted, joined, labels, short, together
 from secondlook.overrides import customised
 from secondlook.overrides import given as given_settings
 from secondlook.parameters import check_values
 from secondlook.parameters import seeds as seed_list
-from secondlook.publish import sprites
+from secondlook.publish.sprites import Pictures
 from secondlook.recipe import PROFILES, Recipe
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Plan, Report, read
@@ -32,7 +30,7 @@ from secondlook.training.machine import side_by_side
 
 
 @dataclass
-class Chapter:
+class Chapter(Pictures):
     """A report at one profile, with what was asked of it. `records` gives what there is, `missing` what is not."""
 
     report: Report
@@ -133,6 +131,9 @@ class Chapter:
             drawn = figure(*(_named(value, names) for value in (kept, *others)),
                            **{key: _named(value, names) for key, value in options.items()})  # fmt: skip
         except NothingToDraw as error:
+            theirs = {k: own for k, own in kept.items() if k not in self.yours} if isinstance(kept, dict) else {}
+            if theirs and len(theirs) < len(kept):  # a reader's own run may lack what the report's have
+                return self.draw(figure, theirs, *others, records=records, **options)
             return notice(str(error))
         if left and isinstance(drawn, Figure):
             drawn.layout.title.subtitle.text += f" · without {left}, of which there are small runs alone"
@@ -149,60 +150,6 @@ class Chapter:
             drawn = self.draw(figure, own if isinstance(records, list) else own[0], *arguments,
                               **{**options, "id": f"{name}-yours"})  # fmt: skip
         return drawn
-
-    def samples(self, **options):
-        """Some training images of every class, or a placeholder with the command that fetches them."""
-        known, images = DATA_SETS[self.data.name], self.images
-        pixels, labels = (images.x_train, images.y_train) if images else (None, None)
-        name = images.title if images else known.title
-        return sample_grid(pixels, labels, known.class_names, name, self.data.name, **options)
-
-    def confusion_images(self, records: list[Record], most: int = 9, name: str = "confusion") -> dict | None:
-        """The images behind the cells of a confusion matrix, at most `most` a cell, as a figure's `click_sprite`.
-
-        None outside a book build, where the pixels are not at hand, or no record keeps its predictions.
-        """
-        kept = [r for r in records if "predictions" in r.arrays]
-        if not kept or (index := self.test_index(kept[0])) is None:
-            return None
-        labels, predictions = (np.asarray(kept[0].arrays[k], int) for k in ("labels", "predictions"))
-        cells: dict[str, list[int]] = {}
-        for image, pair in zip(index.tolist(), zip(labels.tolist(), predictions.tolist())):
-            cell = cells.setdefault(f"{pair[0]},{pair[1]}", [])
-            if len(cell) < most:
-                cell.append(image)
-        order = sorted(cells, key=lambda c: [int(k) for k in c.split(",")])
-        return self.click_images(kept[0], {c: cells[c] for c in order}, name)
-
-    def test_index(self, record: Record) -> np.ndarray | None:
-        """The canonical index of each test image, in the order of the record's labels; None without the data set."""
-        found = sprites.pixels_of(self.images, record, [])
-        return None if found is None else sprites.canonical_index(self.images, record)
-
-    def pixels(self, record: Record, index=None) -> np.ndarray | None:
-        """Test images uint8 (n, h, w[, 3]) by canonical index, or all of a record; None where not at hand."""
-        return sprites.pixels_of(self.images, record, index)
-
-    def hover_images(self, record: Record, index, name: str = "hover") -> dict | None:
-        """A figure's `hover_sprite` whose tile i is the test image with canonical index `index[i]`.
-
-        None outside a book build or where the pixels are not at hand. `name` tells the sprites of a page apart.
-        """
-        return sprites.filed(self.pixels(record, index), f"{self.report.name}-{name}")
-
-    def click_images(self, record: Record, cells: dict[str, list[int]], name: str = "click") -> dict | None:
-        """A figure's `click_sprite`: `cells` gives the canonical indices of the test images behind "row,column"."""
-        chosen = [i for own in cells.values() for i in own]
-        if (declared := self.hover_images(record, chosen, name)) is None:
-            return None
-        ends = np.cumsum([len(own) for own in cells.values()]).tolist()
-        tiles = {cell: list(range(end - len(own), end)) for (cell, own), end in zip(cells.items(), ends)}
-        return {**declared, "cells": tiles}
-
-    def image_column(self, record: Record, index) -> str | None:
-        """Test images by canonical index one below the other, as a data-URI to lay in a figure; None without them."""
-        found = self.pixels(record, index)
-        return None if found is None else sprite(found, 1)
 
     def provenance(self) -> str:
         """Where the numbers of this page come from, as text that changes only when they do."""
@@ -318,7 +265,8 @@ def _asked(record: Record, recipe: Recipe) -> Record:
 
 
 def _setting(name: str, value) -> str:
-    return f"{value} px" if name == "image_size" else f"{name.replace('_', ' ')} {value}"
+    told = short(value) if isinstance(value, float) else value
+    return f"{value} px" if name == "image_size" else f"{name.replace('_', ' ')} {told}"
 
 
 def _named(value, names: dict[str, str]):

@@ -40,7 +40,7 @@ def comparison(
     everything, labels = flat(groups, "a comparison"), list(groups)
     values = [numbers(records, metric) for records in groups.values()]
     found = [mean_interval(v) for v in values]
-    if not any(np.isfinite(m) for m, _ in found):
+    if not any(np.isfinite(m) for m, _ in found) or all(r.status == "diverged" for r in everything):
         raise NothingToDraw(f"{joined(labels)}: no finite {metric}")
     figure = go.Figure()
     seeds(figure, values)
@@ -53,10 +53,12 @@ def comparison(
         line_at(figure, number_of(published), (-0.5, len(labels) - 0.5), f"published, {printed(published)}", PUBLISHED)
     figure.update_xaxes(title=words(metric), tickformat=".2~%")
     within(figure, [*values, [] if published is None else [number_of(published)]], found)
-    label_rows(figure, [label + "<br>diverged" * (not np.isfinite(m)) for label, (m, _) in zip(labels, found)])
-    title = sentence(leads({label: m for label, (m, _) in zip(labels, found)}, "reaches", words(metric)))
+    lost = [all(r.status == "diverged" for r in records) for records in groups.values()]
+    label_rows(figure, [label + "<br>diverged" * gone for label, gone in zip(labels, lost)])
+    reached = {label: np.nan if gone else m for label, gone, (m, _) in zip(labels, lost, found)}
+    title = sentence(leads(reached, "reaches", words(metric)))
     if published is not None and not any(map(is_small, everything)):  # a small run is no rival
-        title += f", {_gap(np.nanmax([m for m, _ in found]) - number_of(published))} the published {printed(published)}"
+        title += f", {_gap(np.nanmax([*reached.values()]) - number_of(published))} the published {printed(published)}"
     intervals = " with 95 % intervals" * any(h > 0 for _, h in found)
     alt = f"Dot plot of {words(metric)}{intervals} for {joined(labels)}. {title}."
     return finish(figure, id, title, alt, caption(everything), 150 + 46 * len(labels))

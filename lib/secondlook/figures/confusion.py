@@ -8,6 +8,7 @@ from secondlook.figures.template import MEASURED, finish, views
 from secondlook.figures.values import (
     NothingToDraw,
     agree,
+    answering,
     caption,
     class_names,
     ends,
@@ -129,9 +130,12 @@ def top_confusions(records: Record | list[Record], count: int = 10, id: str = "t
 
 
 def matrices(records: list[Record]) -> np.ndarray:
-    """Confusion counts of each record, (records, classes, classes). Raises ValueError for one without predictions."""
+    """Confusion counts of each record that did not diverge, (records, classes, classes).
+
+    Raises NothingToDraw where all did, and for one without predictions.
+    """
     found = []
-    for r in records:
+    for r in answering(records):
         if "predictions" not in r.arrays or "labels" not in r.arrays:
             raise NothingToDraw(f"the record of {r.recipe} keeps no predictions; its run needs keep = 'predictions'")
         found.append(metrics.confusion(r.arrays["labels"], r.arrays["predictions"], len(class_names(r))))

@@ -70,7 +70,7 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 def _kernels(record: Record) -> np.ndarray:
     kept = record.arrays.get("kernels")
-    if kept is None or not np.size(kept):
+    if kept is None or not np.size(kept) or not np.isfinite(kept).all():
         raise NothingToDraw(f"the record of {record.recipe} keeps no kernels; its run needs keep = 'evidence'")
     return np.asarray(kept[:MOST], np.float32)
 

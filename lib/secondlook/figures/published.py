@@ -13,6 +13,7 @@ from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, SYMB
 from secondlook.figures.values import (
     VARIANT_WORDS,
     NothingToDraw,
+    answering,
     caption,
     counted,
     flat,
@@ -152,7 +153,7 @@ def small_test_draws(records: Record | list[Record], published: Published | floa
     what there is where that is not more than `size`.
     """
     records = needed(records, "draws of the test set")
-    record = next((r for r in records if "predictions" in r.arrays and "labels" in r.arrays), None)
+    record = next((r for r in answering(records) if "predictions" in r.arrays and "labels" in r.arrays), None)
     if record is None:
         raise NothingToDraw(
             f"no record of {records[0].recipe.run} keeps predictions; its run needs keep = 'predictions'"

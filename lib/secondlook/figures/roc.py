@@ -5,7 +5,18 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, finish, menu
-from secondlook.figures.values import NothingToDraw, agree, caption, class_names, ends, few, joined, needed, sentence
+from secondlook.figures.values import (
+    NothingToDraw,
+    agree,
+    answering,
+    caption,
+    class_names,
+    ends,
+    few,
+    joined,
+    needed,
+    sentence,
+)
 from secondlook.record import Record
 
 CORNER = {"xaxis.range": [0, 0.3], "yaxis.range": [0.3, 1]}
@@ -19,7 +30,7 @@ def roc(records: Record | list[Record], id: str = "roc", name: str = "") -> go.F
     Drawn from the first record that keeps curves or scores; `name` begins the title. Raises ValueError where none does.
     """
     records = needed(records, "ROC curves")
-    record = next((r for r in records if "roc" in r.arrays or "scores" in r.arrays), None)
+    record = next((r for r in answering(records) if "roc" in r.arrays or "scores" in r.arrays), None)
     if record is None:
         raise NothingToDraw(
             f"no record of {records[0].recipe.run} keeps curves or scores; its run needs keep = 'evidence'"

@@ -11,6 +11,7 @@ from secondlook.figures.roc import CORNER, WHOLE, curves_and_areas, told_apart
 from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, finish, menu, views
 from secondlook.figures.values import (
     NothingToDraw,
+    answering,
     caption,
     class_names,
     joined,
@@ -76,7 +77,7 @@ def superclass_roc(records: Record | list[Record], id: str = "superclass-roc") -
     Drawn from the first record that keeps curves. Raises ValueError where none does.
     """
     records = _cifar100(records, "ROC curves")
-    record = next((r for r in records if "roc" in r.arrays or "scores" in r.arrays), None)
+    record = next((r for r in answering(records) if "roc" in r.arrays or "scores" in r.arrays), None)
     if record is None:
         raise NothingToDraw(f"no record of {records[0].recipe.run} keeps curves; its run needs keep = 'evidence'")
     curves, areas = curves_and_areas(record)

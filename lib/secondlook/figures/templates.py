@@ -9,7 +9,17 @@ from PIL import Image
 from secondlook.figures.images import webp
 from secondlook.figures.marks import means, picture
 from secondlook.figures.template import CLASS_COLOURS, finish, slider, views
-from secondlook.figures.values import NothingToDraw, caption, class_names, ends, few, mean_interval, needed, sentence
+from secondlook.figures.values import (
+    NothingToDraw,
+    answering,
+    caption,
+    class_names,
+    ends,
+    few,
+    mean_interval,
+    needed,
+    sentence,
+)
 from secondlook.record import Record
 
 TILE = 32
@@ -25,7 +35,7 @@ def templates(record: Record, id: str = "templates") -> go.Figure:
     Read from the arrays `templates` (WebP bytes of a sheet, rows are moments, columns classes) and `template_steps`.
     Raises ValueError for a record without them.
     """
-    (record,) = needed(record, "templates")
+    (record,) = answering(needed(record, "templates"))
     sheet, steps = _sheet(record)
     names, count = class_names(record), sheet.shape[1] // TILE
     down = -(-count // ACROSS)

@@ -48,6 +48,13 @@ def needed(records: Record | Iterable[Record], what: str) -> list[Record]:
     return records
 
 
+def answering(records: list[Record]) -> list[Record]:
+    """The records that did not diverge: what a net without finite scores answers is nothing. NothingToDraw of none."""
+    if kept := [r for r in records if r.status != "diverged"]:
+        return kept
+    raise NothingToDraw(f"{records[0].recipe} diverged: it has no answers to show")
+
+
 def flat(groups: dict[str, Iterable[Record]], what: str) -> list[Record]:
     """All records of a dict of groups. Raises NothingToDraw where there are none, or a group is empty."""
     empty = [name for name, records in groups.items() if not list(records)]
