@@ -35,9 +35,10 @@ EVALUATED = 250  # images in a batch that is evaluated
 
 
 # Seconds of one core (AMD EPYC with AVX-512) that no count explains
-RECORD = 1.0  # of any record: reading images, dividing them, metrics, writing
-PLACES = 12.0  # t-SNE and UMAP of 2,000 images
-LOOKED = 0.006  # of an image whose activation maps are taken, beside the passes
+RECORD = 0.2  # of any record, and of each image of its data set: reading, dividing, metrics, writing
+READ = 1e-5
+PLACED = 0.006  # of an image that t-SNE and UMAP place, up to 2,000
+LOOKED = 0.002  # of an image whose activation maps are taken, up to 400, beside the passes
 DISTANCE = 0.007  # of a test image for the sliced Wasserstein distances
 
 
@@ -136,9 +137,15 @@ def loading(augment: str, noise: str, side: int, channels: int, stored: int) -> 
 # ------------------------------------------------------------------ kinds
 
 
+def kept(recipe: Recipe, seen: Images) -> np.ndarray:
+    """What it takes to begin and to write a record, and to place its test images where it keeps that."""
+    placed = PLACED * min(seen.test, 2000) * (recipe.keep == "evidence" and recipe.kind != "linear")
+    return work(seconds=RECORD + READ * (seen.train + seen.validation + seen.test) + placed)
+
+
 def _classifier(recipe: Recipe) -> dict[str, np.ndarray]:
     s, seen = recipe.settings, images(recipe.data)
-    done, test = work(seconds=RECORD), load(recipe.data, {}, seen, "test")
+    done, test = kept(recipe, seen), load(recipe.data, {}, seen, "test")
     phases = [s]
     if s.first:
         phases.append(checked(Classifier, {**asdict(s), "first": {}, **s.first}, f"{recipe}: first"))
@@ -150,7 +157,6 @@ def _classifier(recipe: Recipe) -> dict[str, np.ndarray]:
     if s.test:
         done += evaluated(s.model, seen, seen.test + looked_at(recipe, seen), test)
         done += work(seconds=(recipe.keep != "metrics") * LOOKED * min(seen.test, 400))
-        done += work(seconds=(recipe.keep == "evidence") * PLACES)
     if not batched.fits(s):
         return {recipe.id: done}
     calls = done * [name == "graph_calls" for name in UNITS]
@@ -180,8 +186,7 @@ def _vae(recipe: Recipe) -> dict[str, np.ndarray]:
     read += read_by_heads(seen.train, s.batch_size, s.epochs, seen.classes)
     read += work(seconds=DISTANCE * seen.test * (seen.classes == 2))
     key, reading = json.dumps(vae.training(recipe), sort_keys=True), f"{recipe.data} {s.latent} {s.head_learning_rate}"
-    kept = work(seconds=RECORD + PLACES * (recipe.keep == "evidence"))
-    return {named(key): fitted, named(key + reading): read, recipe.id: kept}
+    return {named(key): fitted, named(key + reading): read, recipe.id: kept(recipe, seen)}
 
 
 def read_by_heads(count: int, batch_size: int, epochs: int, classes: int) -> np.ndarray:
@@ -223,10 +228,11 @@ def _linear(recipe: Recipe) -> dict[str, np.ndarray]:
     pixels = seen.side**2 * seen.channels
     count, size = seen.train * (2 if s.augment == "flip" else 1), pixels
     every = count + seen.validation + seen.test * s.test
-    learned = work(seconds=RECORD)
+    learned = kept(recipe, seen)
     if s.features == "whitened":
         size = s.feature_count or pixels
-        learned += work(macs=count * pixels**2 + 4 * pixels**3 + every * pixels * size, values=3 * every * pixels)
+        side = min(count, pixels)  # of the matrix whose eigenvectors are taken
+        learned += work(macs=count * pixels * side + 4 * side**3 + every * pixels * size, values=3 * every * pixels)
     if s.features == "patches":
         size, places = 4 * s.feature_count, (seen.side - s.patch_size + 1) ** 2
         patch = s.patch_size**2 * seen.channels
