@@ -28,8 +28,9 @@ def trained(folder, own: Recipe):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "float64"])
-@pytest.mark.parametrize("model", [{"name": "conv_vgg", "width": 0.0625}, {"name": "unet", "width": 0.0625}])
-def test_a_loaded_model_predicts_what_its_record_holds(tmp_path, model, precision):
+@pytest.mark.parametrize("name", ["conv_vgg", "unet", "keras_cnn"])
+def test_a_loaded_model_predicts_what_its_record_holds(tmp_path, name, precision):
+    model = {"name": name, "width": 0.0625}
     record = trained(tmp_path, replace(recipe(model=model, precision=precision), keep="predictions"))
     model = record.load_model(tmp_path)
     test = data.split(data.load(record.recipe.data, tmp_path), record.recipe.data, 0).test

@@ -128,5 +128,5 @@ def share(path: Path, other: Path) -> None:
 
 
 def _stored(t: Tensor, dtype: torch.dtype | None) -> Tensor:
-    t = t.detach().cpu().contiguous()
+    t = t.detach().cpu().contiguous().clone()  # a net may have one tensor under two names, a file may not
     return t.to(dtype) if dtype is not None and t.is_floating_point() else t
