@@ -190,7 +190,7 @@ def _list(arguments) -> int:
         points = len({plan.recipe.run for plan, _ in group})
         run += f" ({points} points)" if points > 1 else ""
         print(f"{report:<11} {variant:<13} {run:<28} {arguments.profile:<7} {_counted(len(group)):>11}  {state}")
-    print(f"{_counted(len(missing))} missing, {together}" if missing else "nothing is missing")
+    print(f"{_counted(len({r.id for r in missing}))} missing, {together}" if missing else "nothing is missing")
     return int(bool(store.problems))
 
 

@@ -62,8 +62,8 @@ def core_time(recipes: Iterable[Recipe]) -> str:
 
 
 def told(time: float) -> str:
-    """Minutes as a person says them: 0.2 minutes, 45 minutes, 12 hours; two digits are all an estimate has."""
-    amount, unit = (time, "minutes") if time < 120 else (time / 60, "hours")
+    """Minutes as a person says them: 12 seconds, 45 minutes, 2.5 hours; two digits are all an estimate has."""
+    amount, unit = (60 * time, "seconds") if time < 2 else (time, "minutes") if time < 120 else (time / 60, "hours")
     return f"{amount:.1f} {unit}" if amount < 9.95 else f"{amount:,.0f} {unit}"
 
 

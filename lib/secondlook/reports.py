@@ -89,7 +89,10 @@ class Report:
         return [plan.recipe for plan in self.plans(run, variant, profile, seeds)]
 
     def plans(self, run=None, variant=None, profile="full", seeds=None) -> list[Plan]:
-        """As `recipes`, with what the report says of them. Raises RecipeError for a run, variant or profile the report does not have."""
+        """As `recipes`, with what the report says of them.
+
+        Raises RecipeError for a run, variant or profile the report does not have.
+        """
         check_known(profile, PROFILES, f"{self.path.name}: profile")
         if variant is not None:
             check_known(variant, self.variants(), f"{self.path.name}: variant")

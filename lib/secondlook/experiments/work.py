@@ -155,7 +155,8 @@ def _classifier(recipe: Recipe) -> dict[str, np.ndarray]:
         each = seen.validation or (seen.test if s.test else 0)
         done += evaluated(phase.model, seen, each * phase.epochs, test)
     if s.test:
-        done += evaluated(s.model, seen, seen.test + looked_at(recipe, seen), test)
+        looks = looked_at(recipe, seen) * (2 if s.precision == "bf16" else 1)  # in float32, whatever the recipe has
+        done += evaluated(s.model, seen, seen.test + looks, test)
         done += work(seconds=(recipe.keep != "metrics") * LOOKED * min(seen.test, 400))
     if not batched.fits(s):
         return {recipe.id: done}
