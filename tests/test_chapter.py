@@ -179,8 +179,8 @@ def test_the_committed_chapter_reads_from_records_alone(tmp_path):
 def test_a_page_says_where_its_evidence_stands_as_the_records_have_it(tmp_path):
     opened = [open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(folder))
               for folder in (ROOT / "records", tmp_path)]  # fmt: skip
-    assert "All 26 runs of this report are there in full." in repr(opened[0])
-    assert "Of the 26 runs of this report there are 26 only as small runs, or not at all." in opened[1]._repr_html_()
+    assert "All 27 runs of this report are there in full." in repr(opened[0])
+    assert "Of the 27 runs of this report there are 27 only as small runs, or not at all." in opened[1]._repr_html_()
 
 
 def test_damaged_images_are_refused_by_name_and_not_taken_for_missing_ones(tmp_path):
