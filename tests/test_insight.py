@@ -69,6 +69,15 @@ def test_activation_maps_are_those_worked_out_by_hand():
             np.testing.assert_allclose(got[n, 0, m], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_activation_maps_need_no_gradients_of_the_caller(mode):
+    net, targets = Tiny().requires_grad_(False), torch.tensor([0, 1])
+    with mode():
+        x = torch.rand(2, 1, SIDE, SIDE)
+        found = cam.class_activation_maps(net, x, targets, ["conv"])
+    np.testing.assert_array_equal(found, cam.class_activation_maps(net, x.clone(), targets, ["conv"]))
+
+
 @pytest.mark.parametrize("corner", [(slice(0, 4), slice(0, 4)), (slice(10, 14), slice(0, 4))], ids=["top", "bottom"])
 def test_a_net_that_sees_one_corner_has_its_peak_there(corner):
     window = torch.zeros(SIDE, SIDE)

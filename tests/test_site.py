@@ -128,7 +128,8 @@ def built(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("book")
     write_book(folder)
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(folder), "-W", "-n", "--keep-going"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    elsewhere = {**os.environ, "PLOTLY_RENDERER": "notebook_connected"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=elsewhere)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return folder / "_build" / "html"
 

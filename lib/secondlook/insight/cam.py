@@ -14,6 +14,7 @@ SIDE = 14  # cells a side of a map as it is kept
 BATCH = 16
 
 
+@torch.inference_mode(False)  # a caller's inference has no gradients
 def class_activation_maps(
     net: nn.Module, images: Tensor, targets: Tensor, layers: list[str], methods: tuple[str, ...] = METHODS
 ) -> np.ndarray:
@@ -25,7 +26,7 @@ def class_activation_maps(
     pytorch-grad-cam, on a float32 copy: the net's mode, weights and gradients stay as they are.
     """
     copied = private_copy(net)
-    parts = zip(images.float().split(BATCH), targets.split(BATCH), strict=True)
+    parts = zip(images.float().clone().split(BATCH), targets.clone().split(BATCH), strict=True)
     raw = [_maps(copied, x, y, layers, methods) for x, y in parts]
     return np.concatenate(raw)
 

@@ -15,6 +15,7 @@ ASSETS = "_build/assets"  # below the source folder; what the build makes and ev
 def setup(app) -> dict:
     """Registers everything; called by Sphinx."""
     os.environ["SECONDLOOK_TRAIN"] = "never"  # kernels inherit it, and it wins over a notebook's own parameter
+    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"  # whatever a reader prefers elsewhere
     app.add_html_math_renderer("mathml", (math.visit_inline, None), (math.visit_block, None))
     app.connect("config-inited", make_assets, priority=100)
     app.connect("env-get-outdated", computed_pages)
