@@ -37,10 +37,10 @@ def step(run):
     """
     group, loader, name = run.optimizer.param_groups[0], run.loader, run.settings.optimizer["name"]
     weights = tuple(_flat(p.data) for p in run.net.parameters())
-    gradients = tuple(np.zeros_like(w) for w in weights)
+    gradients, spare = (tuple(np.zeros_like(w) for w in weights) for _ in range(2))
     wanted = [key for key in REMEMBERED[name] if name == "adamw" or group["momentum"]]
     remembered = [_remembered(run, key) for key in wanted]
-    first, second, steps = [*remembered, *(gradients, gradients, np.zeros(10, np.float32))[len(remembered) :]]
+    first, second, steps = [*remembered, *(spare, spare, np.zeros(10, np.float32))[len(remembered) :]]
     rest = [*group["betas"], group["eps"]] if name == "adamw" else [group["momentum"], group["nesterov"], 0]
     how = np.array([name == "adamw", group["lr"], group["weight_decay"], *rest])
     stored, levels = np.empty((0, 3, 1024), np.uint8), np.empty((0, 256), np.float32)

@@ -207,14 +207,6 @@ def spread(short, wide, back):
 
 
 @inner
-def take(image, stored, levels, x, row, number):
-    """An image's planes: stored pixels through what each level of a channel becomes or, without levels, x."""
-    for c in range(C0):
-        for i in range(SIDE * SIDE):
-            image[c, i] = levels[c, stored[row, c, i]] if len(levels) else x[number, c, i]
-
-
-@inner
 def gradients(stored, levels, x, labels, rows, w, g, sums):
     """Adds the gradients of the mean loss to g, and loss and right answers to `sums`."""
     batch, classes, f4 = len(rows), len(w[9]), np.float32
@@ -231,7 +223,9 @@ def gradients(stored, levels, x, labels, rows, w, g, sums):
     for first in range(0, batch, BLOCK):
         n, z, dz = min(BLOCK, batch - first), np.empty((BLOCK, classes), f4), np.zeros((BLOCK, classes), f4)
         for k in range(n):
-            take(image[k], stored, levels, x, rows[first + k], first + k)
+            for c in range(C0):
+                for i in range(SIDE * SIDE):
+                    image[k, c, i] = levels[c, stored[rows[first + k], c, i]] if len(levels) else x[first + k, c, i]
             convolve(image[k], w[0], w[1], a1, SIDE)
             pool(a1, SIDE, P1, p1[k], won1[k])
             convolve(p1[k], w[2], w[3], a2, P1)
@@ -256,14 +250,8 @@ def gradients(stored, levels, x, labels, rows, w, g, sums):
 
 @inner
 def sgd(w, g, m, rate, decay, momentum, nesterov):
-    """As torch.optim.SGD; m is not touched without momentum. Leaves g at zero; the sum of its squares."""
+    """As torch.optim.SGD. Leaves g at zero; the sum of its squares."""
     squares, old, new = ZERO, momentum if nesterov else np.float32(1), np.float32(1) if nesterov else ZERO
-    if momentum == ZERO:
-        for i in range(len(w)):
-            squares += g[i] * g[i]
-            w[i] -= rate * (g[i] + decay * w[i])
-            g[i] = ZERO
-        return squares
     for i in range(len(w)):
         squares += g[i] * g[i]
         d = g[i] + decay * w[i]
