@@ -139,6 +139,14 @@ def test_two_seeds_rank_nobody():
     assert not any(t.name == "p < 0.05 after Holm" for t in figure.data)
 
 
+def test_a_readers_one_seed_takes_no_seed_from_the_reports_pairs():
+    own = [replace(r, recipe=replace(r.recipe, variant="custom")) for r in four(1)["Adam"]]
+    figure = ranking({**four(), "yours": own})
+    pairs = r"pairs told apart over \d+ seeds: \d of 6"
+    assert re.search(pairs, title(figure))
+    assert re.search(pairs, title(figure)).group() == re.search(pairs, title(ranking(four()))).group()
+
+
 def test_the_ranking_shows_every_published_value_of_a_label():
     two = [REPORT.published["adam_initial"], REPORT.published["baseline"]]
     figure = ranking(four(), published={"Adam": two, "nobody": REPORT.published["sgd_final"]})

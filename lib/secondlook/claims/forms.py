@@ -45,9 +45,8 @@ def value(values, published: float, half_unit: float, tolerance: float, sampling
           percent: bool = False, of: int = 1) -> Outcome:  # fmt: skip
     """Whether a published number is consistent with the measured ones, and these narrow enough to bear it out.
 
-    `interval` is the mean ± the half-width inside which the published number, the mean `of` so many runs, is
-    consistent. With `percent` the reason
-    gives shares as percentages and widths in points.
+    `interval` is the 95 % prediction interval of the mean of `of` more runs: inside it the published number is
+    consistent. With `percent` the reason gives shares as percentages and widths in points.
     """
     say, size = (lambda v: f"{100 * v:.4g} %", lambda v: f"{100 * v:.3g} points") if percent else (
         lambda v: f"{v:.4g}", lambda v: f"{v:.3g}")  # fmt: skip
@@ -58,7 +57,7 @@ def value(values, published: float, half_unit: float, tolerance: float, sampling
     else:
         verdict = REPRODUCED if half <= tolerance + ROUNDING else INCONCLUSIVE
     why = (
-        f"published {say(published)}, measured {say(mean)} ± {size(half)} over {len(values)} seeds: "
+        f"published {say(published)}, measured {say(mean)} over {len(values)} seeds, one more run within {size(half)}: "
         f"{'consistent' if consistent else 'not consistent'}"
     )
     if consistent:

@@ -48,7 +48,8 @@ def ranking(
     found = {label: mean_interval(numbers(records, metric)) for label, records in groups.items()}
     if not any(np.isfinite(m) for m, _ in found.values()):
         raise NothingToDraw(f"{joined(found)}: no finite {metric}")
-    shared = _shared(groups)
+    reported = {k: own for k, own in groups.items() if not all(r.recipe.variant == "custom" for r in own)}
+    shared = _shared(reported or groups)  # a reader's own seeds decide nothing about the report's
     pairs = _pairs(shared, metric)
     figure, owners = go.Figure(), []
     for view, add in enumerate((_each, _differences, _wins)):
@@ -58,7 +59,7 @@ def ranking(
     for trace, owner in zip(figure.data, owners):
         trace.visible = owner == 0
     names = [f"{a} − {b}" for a, b, *_ in pairs]
-    rows, word = (list(groups), names, list(groups)), words(metric)
+    rows, word = (list(groups), names, list(shared)), words(metric)
     titles = (word, f"difference of {word}, points", "share of seeds")
     layouts = [_rows(r, t, ".2~%" if k != 1 else "") for k, (r, t) in enumerate(zip(rows, titles))]
     shown = [k for k in range(3) if k in owners]
