@@ -111,7 +111,7 @@ DRAWN = {
     "roc": lambda n: digits.roc_edge({"VGG": cnn(), "worse": cnn(1, wrong=9), "VAE": vae()}),
     "published": lambda n: risk.published_errors(REPORT, MODELS),
     "risk": lambda n: risk.decomposition({"VGG": seeds(gaussian, n), "UNet": seeds(gaussian, n, model="unet")}, REPORT,
-                                         ["vgg", "unet"]),
+                                         {"VGG": "vgg", "UNet": "unet"}),
     "curves": lambda n: risk.risk_curves(curves()),
 }  # fmt: skip
 

@@ -62,9 +62,9 @@ class Chapter(Pictures):
         """Records by run, of the runs that have any that may stand together."""
         return together({name: self.records(name, variant) for name in names})[0]
 
-    def beside(self, groups: dict[str, list[Record]], yours: bool = True) -> dict[str, list[Record]]:
-        """The groups that may stand together, the first label of equal ones, and a reader's own runs beside them."""
-        kept = together(groups | self.yours if yours else groups)[0]
+    def beside(self, groups: dict[str, list[Record]]) -> dict[str, list[Record]]:
+        """The groups that have records, the first label of equal ones, and a reader's own runs beside them."""
+        kept = {label: own for label, own in (groups | self.yours).items() if own}
         first = {frozenset(r.id for r in own): label for label, own in reversed(kept.items())}
         return {label: own for label, own in kept.items() if label in first.values()}
 

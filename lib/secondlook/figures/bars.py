@@ -13,12 +13,12 @@ from secondlook.figures.values import (
     is_small,
     joined,
     leads,
-    mean_interval,
     number_of,
     numbers,
     percent,
     printed,
     sentence,
+    share_interval,
     spread,
     words,
 )
@@ -39,7 +39,7 @@ def comparison(
     """
     everything, labels = flat(groups, "a comparison"), list(groups)
     values = [numbers(records, metric) for records in groups.values()]
-    found = [mean_interval(v) for v in values]
+    found = [share_interval(v) for v in values]
     if not any(np.isfinite(m) for m, _ in found) or all(r.status == "diverged" for r in everything):
         raise NothingToDraw(f"{joined(labels)}: no finite {metric}")
     figure = go.Figure()

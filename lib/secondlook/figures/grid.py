@@ -22,6 +22,7 @@ from secondlook.figures.values import (
     numbers,
     percent,
     printed,
+    share_interval,
     short,
     spread,
     words,
@@ -100,7 +101,7 @@ def _seeds(figure: go.Figure, records_by_run: dict, metric: str) -> None:
 
 
 def _means(figure: go.Figure, records_by_run: dict, metric: str) -> None:
-    found = [mean_interval(numbers(records, metric)) for records in records_by_run.values()]
+    found = [share_interval(numbers(records, metric)) for records in records_by_run.values()]
     texts = [
         f"{run}: {settings(records[0])}<br>{percent(m)}{spread(h)}, {counted(len(records), 'seed')}"
         for (run, records), (m, h) in zip(records_by_run.items(), found)

@@ -116,9 +116,9 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
         own = [c for c in found if c.label == label]
         at = [ids.index(c.published.id) + (k + 1) * 0.62 / len(labels) - 0.24 for c in own]
         look = {"color": CLASS_COLOURS[k % 6], "symbol": SYMBOLS[k % 10], "size": 10}
-        found_ = [(c.mean, c.half if c.tells else 0.0) for c in own]
+        found_ = [(np.nan if np.isfinite(c.half) and not c.tells else c.mean, c.half * c.tells) for c in own]
         figure.add_scatter(x=np.concatenate([c.values for c in own]), y=np.repeat(at, [len(c.values) for c in own]),
-                           mode="markers", marker={"size": 5, "color": faded(look["color"], 0.5)}, showlegend=False,
+                           mode="markers", marker={"size": 6, "color": faded(look["color"], 0.5)}, showlegend=False,
                            hovertemplate=f"{label}, a seed: %{{x:.2%}}<extra></extra>")  # fmt: skip
         means(figure, at, found_, "%{text}", name=label, text=[_told(c) for c in own], marker=look)
     texts = [report.published[i] for i in ids]

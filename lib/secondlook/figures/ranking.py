@@ -17,12 +17,12 @@ from secondlook.figures.values import (
     few,
     flat,
     joined,
-    mean_interval,
     number_of,
     numbers,
     percent,
     printed,
     sentence,
+    share_interval,
     spread,
     words,
 )
@@ -45,7 +45,7 @@ def ranking(
     predictions are kept, McNemar's test. The metric is a share. Raises NothingToDraw where no group has a finite value.
     """
     everything = flat(groups, "a ranking")
-    found = {label: mean_interval(numbers(records, metric)) for label, records in groups.items()}
+    found = {label: share_interval(numbers(records, metric)) for label, records in groups.items()}
     if not any(np.isfinite(m) for m, _ in found.values()):
         raise NothingToDraw(f"{joined(found)}: no finite {metric}")
     reported = {k: own for k, own in groups.items() if not all(r.recipe.variant == "custom" for r in own)}

@@ -1,6 +1,6 @@
 """The excess risk split in two: what too few images cost, and what the kind of net costs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
@@ -58,11 +58,11 @@ def published_errors(report: Report, models: Mapping[str, str], id: str = "publi
     return finish(figure, id, title, alt, "numbers of the report and of its stored outputs", 150 + 46 * len(labels))
 
 
-def decomposition(groups: dict[str, list[Record]], report: Report | None = None, words: Sequence[str] = (),
+def decomposition(groups: dict[str, list[Record]], report: Report | None = None, words: Mapping[str, str] | None = None,
                   id: str = "risk") -> go.Figure:  # fmt: skip
     """Both errors of each labelled model with their 95 % intervals over draws; a menu chooses the error.
 
-    `words` name each model's published numbers (plotted_ee_WORD), drawn as diamonds where `report` is given.
+    `words` give by label the word of the published numbers (plotted_ee_WORD), diamonds where `report` is given.
     """
     everything, labels = flat(groups, "the decomposition of the risk"), list(groups)
     figure, owners = go.Figure(), []
@@ -75,7 +75,7 @@ def decomposition(groups: dict[str, list[Record]], report: Report | None = None,
               visible=view == 0)  # fmt: skip
         owners.append(view)
         if report is not None and metric in KINDS:
-            printed = [report.published[f"plotted_{KINDS[metric]}_{w}"] for w in words]
+            printed = [report.published[f"plotted_{KINDS[metric]}_{w}"] for w in map((words or {}).get, labels)]
             figure.add_scatter(x=[p.value for p in printed], y=np.arange(len(printed)) + 0.25, mode="markers",
                                name="as plotted", marker={"symbol": "diamond", "size": 10, "color": PUBLISHED},
                                text=[p.text for p in printed], visible=view == 0,

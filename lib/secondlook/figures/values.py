@@ -137,6 +137,12 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return s.mean, s.high - s.mean
 
 
+def share_interval(values: Sequence[float]) -> tuple[float, float]:
+    """As `mean_interval`, with no interval where it would leave what a share can be: the seeds then speak alone."""
+    mean, half = mean_interval(values)
+    return mean, 0.0 if mean - half < 0 or mean + half > 1 else half
+
+
 def percent(share: float, digits: int = 1) -> str:
     """A share in [0, 1] as text, such as 37.3 %."""
     return f"{100 * share:.{digits}f} %"
@@ -149,10 +155,10 @@ def spread(half: float, digits: int = 1, sign: bool = True) -> str:
 
 def told_mean(values: Sequence[float], digits: int = 1) -> str:
     """The mean of shares ± half its 95 % t-interval, or, where that leaves what a share can be, the range of seeds."""
-    mean, half = mean_interval(values)
+    mean, half = share_interval(values)
     if not np.isfinite(mean):
         return "no finite number"
-    if mean - half >= 0 and mean + half <= 1:
+    if half == mean_interval(values)[1]:
         enough = int(np.isfinite(values).sum()) >= LEAST_SEEDS
         return percent(mean, digits) + (f" ± {percent(half, digits)}" if enough else "")
     return f"{percent(np.nanmin(values), digits)} to {percent(np.nanmax(values), digits)} from seed to seed"
