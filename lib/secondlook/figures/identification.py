@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from secondlook.evaluation.logged import Misfit, misfit
 from secondlook.figures.tables import Table, table
 from secondlook.figures.template import CLASS_COLOURS, DASHES, PUBLISHED, QUIET, faded, finish, views
-from secondlook.figures.values import caption, counted, digits, flat, joined, short
+from secondlook.figures.values import NothingToDraw, caption, counted, digits, flat, joined, short
 from secondlook.record import Record
 
 Candidates = Mapping[str, Sequence[Record]]  # by optimiser; settings are told apart by their run
@@ -19,6 +19,8 @@ Logs = Mapping[str, Sequence[float]]  # by optimiser
 def candidate_misfits(records: Sequence[Record], log: Sequence[float], curve: str = "step_loss") -> dict[str, Misfit]:
     """How well the history `curve` of each comparable run fits the log, from the nearest to the furthest."""
     kept = comparable(records, curve)
+    if not any(len(r.history.get(curve, ())) for r in kept):
+        raise NothingToDraw("these runs are too short for an entry of the log")
     found = {run: misfit(log, [r.history.get(curve, ()) for r in own]) for run, own in by_run(kept).items()}
     return dict(sorted(found.items(), key=lambda pair: pair[1].distance))
 
