@@ -18,7 +18,7 @@ ENDS = {
 
 def command(folder: Path) -> list[str]:
     """What `make test` runs, on the tests of a folder."""
-    make = ["make", "--dry-run", "--old-file", ".venv/.ready", "test", f"TESTS={folder}"]
+    make = ["make", "--no-print-directory", "--dry-run", "--old-file", ".venv/.ready", "test", f"TESTS={folder}"]
     printed = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     words = shlex.split(printed.replace("\\\n", ""))
     return [sys.executable, *words[words.index("-m") :]]

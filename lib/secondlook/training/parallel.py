@@ -18,6 +18,7 @@ from secondlook.training.machine import few_threads
 DEADLINE = 75  # the exit code of a process whose time is up
 # A terminal, or whoever ends a whole group, has sent them the same signal already, and a second one acts at once.
 OTHER = {signal.SIGINT: signal.SIGTERM, signal.SIGTERM: signal.SIGINT}
+SAVING = 60.0  # seconds in which a process that was asked to stop must have saved
 WHOLE = 800  # characters of a message that a pipe surely takes in one piece, whoever else writes
 
 
@@ -71,9 +72,13 @@ def in_processes(
             _listen(told, progress, errors, through)
         _listen(told, progress, errors, through)  # what the last of them said after that
     finally:
+        for end in gives:  # or one that waits for its next piece would wait for ever
+            end.close()
         for worker in workers:
             if worker.is_alive():
                 worker.terminate()
+                worker.join(SAVING)
+                worker.kill()
                 worker.join()
     _judge([worker.exitcode for worker in workers], len(finished) == len(arguments), errors, Path(execution.runs_dir))
 
@@ -116,12 +121,20 @@ def _ask(worker, number: int) -> None:
         os.kill(worker.pid, number)
 
 
+def _next(take) -> int | None:
+    """The number of the next piece; None where there is no more, or the process that gives them has done with it."""
+    try:
+        return take.recv()
+    except EOFError:
+        return None
+
+
 def _work(k: int, function, arguments, execution, take, tell) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: not to be left behind by a killed parent
     try:
         with stop_on_signals(), few_threads():
-            while (number := take.recv()) is not None:
+            while (number := _next(take)) is not None:
                 execution.progress = lambda label, share, own=number: tell.send((k, own, label, share))
                 function(arguments[number], execution)
                 tell.send((k, number, "", 1.0))
