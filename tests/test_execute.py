@@ -28,6 +28,7 @@ def root(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
     monkeypatch.setattr(reports, "ROOT", root)
     monkeypatch.chdir(caller)
+    reports.read.cache_clear()  # of the real project's
     yield root
     reports.read.cache_clear()  # of this project's
 
