@@ -10,9 +10,9 @@ from made_up import verdicts as made_up_verdicts
 
 from secondlook import models, reports
 from secondlook.claims.alexnet import LOSSES, first_epoch, log_losses
-from secondlook.evaluation import counts
-from secondlook.evaluation.counts import UPDATES
-from secondlook.evaluation.logged import milestones
+from secondlook.evaluation import costs
+from secondlook.evaluation.costs import UPDATES
+from secondlook.evaluation.curves import milestones
 from secondlook.record import Record, Records, save
 
 REPORT = reports.read("alexnet")
@@ -253,17 +253,17 @@ def test_counts_by_arithmetic_are_those_of_the_nets(name, built, side):
 
     with torch.device("meta"):
         net = models.build(built, num_classes=100)
-    assert counts.parameters(counts.NETS[name]) == models.parameter_count(net)
-    assert counts.multiply_adds(counts.NETS[name], side) == models.macs(net, (3, side, side))
+    assert costs.total(costs.layers(costs.NETS[name]), "parameters") == models.parameter_count(net)
+    assert costs.total(costs.layers(costs.NETS[name], side), "macs") == models.macs(net, (3, side, side))
 
 
 def test_alexnet_takes_no_image_below_63_pixels():
-    assert counts.smallest_image(counts.NETS["AlexNet"]) == 63
+    assert costs.smallest_image(costs.NETS["AlexNet"]) == 63
 
 
 def test_an_adamw_step_costs_a_share_that_shrinks_with_the_batch():
-    assert counts.share_of_step("LeNet", 32, 4) == pytest.approx(10 * 69_656 / (6 * 659_280 * 4))
-    assert counts.share_of_step("LeNet", 32, 64) < counts.share_of_step("LeNet", 32, 4)
+    assert costs.share_of_step("LeNet", 32, 4) == pytest.approx(10 * 69_656 / (6 * 659_280 * 4))
+    assert costs.share_of_step("LeNet", 32, 64) < costs.share_of_step("LeNet", 32, 4)
 
 
 def test_the_schedule_that_runs_is_the_one_the_log_shows():

@@ -9,7 +9,7 @@ import pytest
 from secondlook import reports
 from secondlook.claims.alexnet import first_epoch, log_losses
 from secondlook.data.names import CIFAR100, SUPERCLASSES
-from secondlook.evaluation import logged, metrics
+from secondlook.evaluation import curves, metrics
 from secondlook.figures import confusion, superclasses
 from secondlook.figures.calibration import calibration, measured
 from secondlook.figures.costs import step_costs
@@ -72,8 +72,8 @@ def _superclass_of():
 
 def test_the_milestones_of_the_log_are_found_and_no_others():
     for losses in log_losses().values():
-        assert logged.milestones(losses) == [150, 200]
-        later = logged.breaks(losses)[logged.SETTLED :]
+        assert curves.milestones(losses) == [150, 200]
+        later = curves.breaks(losses)[curves.SETTLED :]
         assert np.sort(later)[-2] > 1.5 * np.sort(later)[-3]
 
 
@@ -81,45 +81,45 @@ def test_a_break_that_was_put_in_is_found():
     losses = 2 + np.exp(-np.arange(120) / 10)
     losses[80:] -= 0.5
     losses[40:] -= 0.2
-    assert logged.milestones(losses) == [40, 80]
+    assert curves.milestones(losses) == [40, 80]
 
 
 def test_a_break_stands_out_of_its_neighbourhood_and_noise_does_not():
     rng = np.random.default_rng(2)
     losses = 2 + np.exp(-np.arange(120) / 10) + 0.01 * rng.normal(size=120)
-    calm = logged.prominence(losses, 80)
+    calm = curves.prominence(losses, 80)
     losses[80:] -= 0.5
-    assert calm < 1 < 5 < logged.prominence(losses, 80)
-    assert logged.prominence(losses, 40) < 1
+    assert calm < 1 < 5 < curves.prominence(losses, 80)
+    assert curves.prominence(losses, 40) < 1
 
 
 def test_epoch_losses_are_the_means_of_the_rows():
     rows = [{"epoch": e, "sgd": v} for e, v in (("1", "2"), ("1", "4"), ("2", "1"))]
-    assert logged.epoch_losses(rows, "sgd").tolist() == [3.0, 1.0]
+    assert curves.epoch_losses(rows, "sgd").tolist() == [3.0, 1.0]
 
 
 def test_roughness_sees_noise_and_not_a_trend():
     rng, at = np.random.default_rng(0), np.arange(100)
     steady = 2 + (at / 100 - 1) ** 3
-    assert logged.roughness(steady, 1, 100) < 1e-6
-    noisy = logged.roughness(steady + 0.01 * rng.normal(size=100), 1, 100)
+    assert curves.roughness(steady, 1, 100) < 1e-6
+    noisy = curves.roughness(steady + 0.01 * rng.normal(size=100), 1, 100)
     assert noisy == pytest.approx(0.01 * np.sqrt(2), rel=0.25)
     with pytest.raises(ValueError, match="too few"):
-        logged.roughness(steady, 1, 5)
+        curves.roughness(steady, 1, 5)
 
 
 def test_equal_noise_is_not_called_rougher():
     rng = np.random.default_rng(1)
-    p = [logged.rougher(*(logged.roughness(rng.normal(size=100), 1, 100) for _ in range(2)), 100) for _ in range(200)]
+    p = [curves.rougher(*(curves.roughness(rng.normal(size=100), 1, 100) for _ in range(2)), 100) for _ in range(200)]
     assert np.mean(np.array(p) < 0.05) < 0.1
-    assert logged.rougher(0.01, 0.03, 100) < 1e-6
+    assert curves.rougher(0.01, 0.03, 100) < 1e-6
 
 
 # ---------------------------------------------------------------- identification
 
 
 def test_the_misfit_is_the_distance_of_the_mean_and_its_p_that_of_a_t_test():
-    fit = logged.misfit([1.0, 2.0, 3.0], [[1.1, 2.1], [1.3, 2.3]])
+    fit = curves.misfit([1.0, 2.0, 3.0], [[1.1, 2.1], [1.3, 2.3]])
     assert (fit.distance, fit.runs) == (pytest.approx(0.2), 2)
     assert fit.spread == pytest.approx(np.std([1.1, 1.3], ddof=1))
     t = 0.2 / (fit.spread * np.sqrt(1.5))
@@ -132,7 +132,7 @@ def test_a_run_of_the_same_settings_is_excluded_in_one_case_of_twenty_at_most():
     shape = np.linspace(1, 2, 6)
     for own in (0.0, 0.1):  # entries that rise and fall together, and ones that do so in part
         runs = [shape + 0.1 * rng.normal() + own * rng.normal(size=6) for _ in range(4000)]
-        cases = [logged.misfit(runs[i], runs[i + 1 : i + 4]).excluded for i in range(0, 4000, 4)]
+        cases = [curves.misfit(runs[i], runs[i + 1 : i + 4]).excluded for i in range(0, 4000, 4)]
         assert np.mean(cases) < 0.07
 
 
@@ -181,7 +181,7 @@ def test_a_shorter_run_is_held_against_as_much_of_the_log():
 @pytest.mark.parametrize("runs", [np.zeros((0, 6)), np.zeros((3, 0)), np.zeros((3, 7))])
 def test_runs_that_cannot_be_compared_are_refused(runs):
     with pytest.raises(ValueError, match="cannot be held against"):
-        logged.misfit(LOG, runs)
+        curves.misfit(LOG, runs)
 
 
 def test_the_identification_names_the_nearest_and_counts_what_is_left():
@@ -343,19 +343,3 @@ def test_every_figure_is_complete_and_small(figure):
     assert figure.layout.title.subtitle.text
     assert len(figure.to_json()) < 100_000
     assert "nan" not in json.dumps([t.name or "" for t in figure.data])
-
-
-def test_metrics_of_a_hundred_classes_agree_with_scikit_learn():
-    from sklearn import metrics as reference
-
-    rng = np.random.default_rng(0)
-    scores = rng.random((500, 100)) + 0.5 * np.eye(100)[LABELS]
-    scores /= scores.sum(1, keepdims=True)
-    said = scores.argmax(1)
-    counts = metrics.confusion(LABELS, said, 100)
-    assert np.array_equal(counts, reference.confusion_matrix(LABELS, said, labels=range(100)))
-    own = reference.precision_recall_fscore_support(LABELS, said, average="macro", zero_division=0)
-    assert metrics.macro(counts) == pytest.approx(own[:3])
-    area = reference.roc_auc_score(LABELS, scores, multi_class="ovr", average="macro")
-    assert metrics.macro_auc(LABELS, scores).value == pytest.approx(area)
-    assert metrics.top_k(LABELS, scores, 5) == pytest.approx(reference.top_k_accuracy_score(LABELS, scores, k=5))

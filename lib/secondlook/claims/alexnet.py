@@ -19,9 +19,8 @@ from secondlook.claims.forms import (
     REPRODUCED,
     Outcome,
 )
-from secondlook.evaluation import logged
-from secondlook.evaluation.counts import NETS, UPDATES, parameters, share_of_step, smallest_image
-from secondlook.evaluation.curves import epochs_to
+from secondlook.evaluation import curves
+from secondlook.evaluation.costs import NETS, UPDATES, layers, share_of_step, smallest_image, total
 from secondlook.evaluation.statistics import holm, paired_test
 
 LOSSES = "alexnet_training_loss"  # the name of the log
@@ -56,11 +55,11 @@ def identified(e: Evidence, candidates: dict, tolerance: float, rivals: dict | N
     return Outcome(verdict, why, None, [own[nearest[o]].distance for o, own in found.items()])
 
 
-def misfits(e: Evidence, optimizer: str, runs: list[str]) -> dict[str, logged.Misfit]:
+def misfits(e: Evidence, optimizer: str, runs: list[str]) -> dict[str, curves.Misfit]:
     """The misfit of every point of the grids of `runs` to the log's first epoch."""
     names, log = e.runs(*runs), first_epoch(optimizer)
     groups = e.gather(*names)
-    return {name: logged.misfit(log, e.curves(group, "step_loss")) for name, group in zip(names, groups)}
+    return {name: curves.misfit(log, e.curves(group, "step_loss")) for name, group in zip(names, groups)}
 
 
 def nearer_to_log(e: Evidence, runs: dict) -> Outcome:
@@ -72,7 +71,7 @@ def nearer_to_log(e: Evidence, runs: dict) -> Outcome:
     gains, told, near = {}, [], []
     for optimizer, pair in runs.items():
         a, b = (
-            np.array([logged.misfit(log[optimizer], [x]).distance for x in e.curves(next(groups), "train_loss")])
+            np.array([curves.misfit(log[optimizer], [x]).distance for x in e.curves(next(groups), "train_loss")])
             for _ in pair
         )
         gains[f"{pair[0]} is nearer than {pair[1]}"] = b - a
@@ -90,15 +89,15 @@ def first_epoch(optimizer: str) -> list[float]:
 def log_losses(root: Path | None = None) -> dict[str, np.ndarray]:
     """The mean training loss of each of the 300 logged epochs, by optimiser."""
     rows = reports.log(LOSSES, root)
-    return {optimizer: logged.epoch_losses(rows, optimizer) for optimizer in OPTIMIZERS}
+    return {optimizer: curves.epoch_losses(rows, optimizer) for optimizer in OPTIMIZERS}
 
 
 def schedule_of_log(e: Evidence, milestones: list, steady: list) -> Outcome:
     """The two logged curves break most after the epochs `milestones`, and after `steady` no more than around them: by
     arithmetic."""
     logs = log_losses(e.report.path.parents[1])
-    found = {o: logged.milestones(x, len(milestones)) for o, x in logs.items()}
-    ratios = {o: {epoch: logged.prominence(x, epoch) for epoch in (*milestones, *steady)} for o, x in logs.items()}
+    found = {o: curves.milestones(x, len(milestones)) for o, x in logs.items()}
+    ratios = {o: {epoch: curves.prominence(x, epoch) for epoch in (*milestones, *steady)} for o, x in logs.items()}
     sharp = all(own[epoch] > 1 for own in ratios.values() for epoch in milestones)
     calm = all(own[epoch] <= 1 for own in ratios.values() for epoch in steady)
     true = sharp and calm and all(own == milestones for own in found.values())
@@ -120,7 +119,7 @@ def last_epoch_of_log(e: Evidence, published: list) -> Outcome:
 
 def architecture(e: Evidence, evaluated: str, claimed: str, side: int) -> Outcome:
     """The net that is evaluated has as many weights as the claimed one, which can take such images: by arithmetic."""
-    own, other = (parameters(NETS[name]) for name in (evaluated, claimed))
+    own, other = (total(layers(NETS[name]), "parameters") for name in (evaluated, claimed))
     least = smallest_image(NETS[claimed])
     why = (
         f"the public inference code builds a {evaluated} of {own:,} parameters and feeds it images of {side} pixels; "
@@ -210,7 +209,7 @@ def costlier(e: Evidence, run: str, than_run: str) -> Outcome:
 def slower_somewhere(e: Evidence, run: str, than_run: str, levels: list) -> Outcome:
     """There is a training loss that `run` reaches in a later epoch than `than_run`: by our seeds, else by the log."""
     log = log_losses()
-    theirs = {level: [epochs_to(-log[o], -level) for o in ("adamw", "sgd")] for level in levels}
+    theirs = {level: [curves.epochs_to(-log[o], -level) for o in ("adamw", "sgd")] for level in levels}
     cases = [level for level, (a, b) in theirs.items() if a > b]
     said = "; ".join(f"loss {level:g}: epoch {a:g} against {b:g}" for level, (a, b) in theirs.items())
     why = f"in the authors' log AdamW is the slower one to {len(cases)} of {len(levels)} losses ({said})"
@@ -231,7 +230,7 @@ def slower_somewhere(e: Evidence, run: str, than_run: str, levels: list) -> Outc
 def smoother(e: Evidence, p, run: str, than_run: str, or_log=False) -> Outcome:
     """The training loss of `run` changes more evenly than that of `than_run`, at the first rate of the schedule.
 
-    The standard deviation of the changes from epoch to epoch in the first of logged.WINDOWS, paired over our seeds;
+    The standard deviation of the changes from epoch to epoch in the first of curves.WINDOWS, paired over our seeds;
     with `or_log`, where these are not there, in the authors' log (F of variances). `why` adds the other windows, and
     all of them relative to the loss.
     """
@@ -243,11 +242,11 @@ def smoother(e: Evidence, p, run: str, than_run: str, or_log=False) -> Outcome:
         log = log_losses(e.report.path.parents[1])
         groups = [[log["adamw"]], [log["sgd"]]]
     seeds, found, said = len(groups[0]), [], []
-    for start, end in logged.WINDOWS:
+    for start, end in curves.WINDOWS:
         for told in ("", ", relative to the loss"):
             own = [[np.log(x) if told else x for x in group] for group in groups]
-            a, b = (np.array([logged.roughness(x, start, end) for x in group]) for group in own)
-            own_p = paired_test(a, b).p if seeds > 1 else logged.rougher(a[0], b[0], end - start + 1)
+            a, b = (np.array([curves.roughness(x, start, end) for x in group]) for group in own)
+            own_p = paired_test(a, b).p if seeds > 1 else curves.rougher(a[0], b[0], end - start + 1)
             found.append((float(a.mean()), float(b.mean()), float(own_p)))
             said.append(f"epochs {start} to {end}{told}: AdamW {a.mean():.2g}, SGD {b.mean():.2g} (p = {own_p:.2g})")
     adamw, sgd, first = found[0]
@@ -261,4 +260,4 @@ def smoother(e: Evidence, p, run: str, than_run: str, or_log=False) -> Outcome:
 
 def _capped(losses: np.ndarray, level: float) -> float:
     """The epoch that reaches `level`; the one after the last where none does."""
-    return min(epochs_to(-losses, -level), len(losses) + 1)
+    return min(curves.epochs_to(-losses, -level), len(losses) + 1)

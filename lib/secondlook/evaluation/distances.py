@@ -7,33 +7,23 @@ projected on the direction (Rabin et al. 2011; Bonneel et al. 2015).
 import numpy as np
 from scipy.stats import wasserstein_distance
 
-DIRECTIONS = 500
 
-
-def sliced_wasserstein(x: np.ndarray, y: np.ndarray, directions: int = DIRECTIONS, seed: int = 0) -> float:
+def sliced_wasserstein(x: np.ndarray, y: np.ndarray, directions: int = 500, seed: int = 0) -> float:
     """SW₁ between two sets of points (n, …) and (m, …), flattened to (n, d) and (m, d); exact on each direction."""
     x, y = (np.asarray(s, np.float32).reshape(len(s), -1) for s in (x, y))
     if x.shape[1] != y.shape[1] or not len(x) or not len(y):
         raise ValueError(f"two sets of points of one dimension are compared, not {x.shape} and {y.shape}")
     sphere = _directions(np.random.default_rng(seed), directions, x.shape[1])
-    projected = zip(sphere @ x.T, sphere @ y.T)
-    return float(np.mean([wasserstein_distance(a, b) for a, b in projected]))
-
-
-def row_sliced_wasserstein(x: np.ndarray, y: np.ndarray, seed: int = 0, **how) -> float:
-    """SW₁ between the pooled rows of two sets of images (n, h, w), (m, h, w): points of w dimensions, not h·w.
-
-    What the public code of the report on CNNs and a VAE computes: the mean of `row_repeats`.
-    """
-    return float(row_repeats(x, y, seed, **how).mean())
+    return float(np.mean([wasserstein_distance(a, b) for a, b in zip(sphere @ x.T, sphere @ y.T)]))
 
 
 def row_repeats(
     x: np.ndarray, y: np.ndarray, seed: int = 0, directions: int = 100, quantiles: int = 100, repeats: int = 10
 ) -> np.ndarray:
-    """(repeats,): each the mean distance, on directions drawn anew, of `quantiles` quantiles at random levels.
+    """SW₁ between the pooled rows of two sets of images (n, h, w) and (m, h, w), as the report's public code has it.
 
-    The standard error of their mean is what chance in the directions and levels alone makes of one published value.
+    (repeats,): each the mean distance, on directions drawn anew, of `quantiles` quantiles at random levels. The public
+    code prints their mean; its standard error is what chance in directions and levels alone makes of that.
     """
     if x.ndim != 3 or x.shape[1:] != y.shape[1:]:
         raise ValueError(f"two sets of images (n, h, w) of one size are compared, not {x.shape} and {y.shape}")
@@ -67,7 +57,7 @@ def _directions(generator: np.random.Generator, count: int, dimension: int) -> n
 
 
 def _quantiles(projected: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Linear interpolation between order statistics, as np.quantile's, of each row at the same levels."""
+    """As np.quantile of each row at the same levels, in less time."""
     ordered = np.sort(projected, axis=1)
     place = levels * (ordered.shape[1] - 1)
     below = np.floor(place).astype(int)

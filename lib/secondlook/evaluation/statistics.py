@@ -1,7 +1,7 @@
 """Means with intervals, paired tests and the half-width inside which a published number is consistent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -10,8 +10,7 @@ LEVEL = 0.95
 LEAST_SEEDS = 3  # two tell so little of their spread that the interval is 13 times as wide as they are apart
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(NamedTuple):
     """Mean, standard deviation and t-interval of `n` values."""
 
     mean: float
@@ -21,8 +20,7 @@ class Summary:
     n: int
 
 
-@dataclass(frozen=True)
-class Paired:
+class Paired(NamedTuple):
     """Mean of the paired differences, its t-interval, and the two-sided p of its being the margin tested against."""
 
     mean: float
@@ -32,8 +30,7 @@ class Paired:
     n: int
 
 
-@dataclass(frozen=True)
-class McNemar:
+class McNemar(NamedTuple):
     """Images only one of two models has right, the difference of their accuracies and the exact two-sided p."""
 
     only_a: int
@@ -44,7 +41,11 @@ class McNemar:
 
 def summary(values: Sequence[float]) -> Summary:
     """Mean, standard deviation (n − 1), 95 % t-interval. Raises ValueError for fewer than two or non-finite values."""
-    values = _finite(values)
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(f"a spread needs a list of at least two values, not {values.tolist()!r}")
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"expected finite values, not {values.tolist()!r}; say what a diverged seed counts as first")
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     half = _t(len(values)) * sd / np.sqrt(len(values))
     return Summary(mean, sd, float(mean - half), float(mean + half), len(values))
@@ -56,15 +57,11 @@ def paired_test(a: Sequence[float], b: Sequence[float] | float = 0.0, margin: fl
     `b` may be one number (a one-sample test). Differences that are all equal have p = 0, or 1 where they equal the
     margin. Raises ValueError for unequal lengths, fewer than two or non-finite values.
     """
-    a = np.asarray(a, float)
     if np.ndim(b) and len(b) != len(a):
         raise ValueError(f"{len(a)} and {len(b)} values do not pair; give one of each for every seed")
-    s = summary(a - np.asarray(b, float))
+    s = summary(np.asarray(a, float) - np.asarray(b, float))
     excess, error = s.mean - margin, s.sd / np.sqrt(s.n)
-    if error == 0.0:
-        p = float(excess == 0.0)
-    else:
-        p = 2.0 * stats.t.sf(abs(excess) / error, s.n - 1)
+    p = 2.0 * stats.t.sf(abs(excess) / error, s.n - 1) if error else excess == 0.0
     return Paired(s.mean, s.low, s.high, float(p), s.n)
 
 
@@ -74,9 +71,8 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     if not np.all((p >= 0.0) & (p <= 1.0)):
         raise ValueError(f"p-values lie in [0, 1], not {p_values!r}")
     order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(steps, 1.0)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
     return adjusted
 
 
@@ -86,18 +82,13 @@ def mcnemar(correct_a: Sequence[bool], correct_b: Sequence[bool]) -> McNemar:
     if a.shape != b.shape or a.size == 0:
         raise ValueError(f"two models must be judged on the same images, not on {a.size} and {b.size}")
     only_a, only_b = int(np.sum(a & ~b)), int(np.sum(b & ~a))
-    differing = only_a + only_b
-    p = float(stats.binomtest(only_a, differing).pvalue) if differing else 1.0
+    p = float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
     return McNemar(only_a, only_b, float(a.mean() - b.mean()), p)
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
     """The 95 % interval of a share of k in n (Wilson 1927). Raises ValueError unless 0 ≤ k ≤ n and n > 0."""
-    if not 0 <= k <= n or n == 0:
-        raise ValueError(f"{k} of {n} is no share; expected 0 ≤ k ≤ n and n > 0")
-    z = stats.norm.ppf(0.5 + LEVEL / 2)
-    centre, half = (k + z * z / 2) / (n + z * z), z / (n + z * z) * np.sqrt(k * (n - k) / n + z * z / 4)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return tuple(map(float, stats.binomtest(k, n).proportion_ci(LEVEL, "wilson")))
 
 
 def prediction_half_width(
@@ -110,15 +101,6 @@ def prediction_half_width(
     """
     s = summary(values)
     return float(_t(s.n) * np.sqrt(s.sd**2 * (1 / of + 1 / s.n) + sampling_se**2) + half_unit)
-
-
-def _finite(values) -> np.ndarray:
-    values = np.asarray(values, float)
-    if values.ndim != 1 or len(values) < 2:
-        raise ValueError(f"a spread needs a list of at least two values, not {values.tolist()!r}")
-    if not np.all(np.isfinite(values)):
-        raise ValueError(f"expected finite values, not {values.tolist()!r}; say what a diverged seed counts as first")
-    return values
 
 
 def _t(n: int) -> float:

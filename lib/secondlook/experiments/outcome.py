@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import torch
+from sklearn.metrics import top_k_accuracy_score
 from torch import nn
 
 from secondlook import insight, models, weights
@@ -62,7 +63,7 @@ def _test(task, run: Training) -> tuple[dict, dict]:
     predictions = logits.argmax(1)
     metrics = {"test_accuracy": measure.accuracy(labels, predictions), "test_loss": loss}
     names = ("test_precision", "test_recall", "test_f1")
-    metrics |= dict(zip(names, measure.macro(measure.confusion(labels, predictions, task.classes))))
+    metrics |= dict(zip(names, measure.macro(labels, predictions)))
     arrays: dict[str, np.ndarray] = {}
     if recipe.keep != "metrics":
         arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
@@ -102,7 +103,9 @@ def _scores(keep: str, logits: np.ndarray, labels: np.ndarray) -> tuple[dict, di
         area = measure.macro_auc(labels, probabilities)
         metrics |= {"auc_macro": area.value, "auc_macro_low": area.low, "auc_macro_high": area.high}
     if classes > 5:
-        metrics["test_top5_accuracy"] = measure.top_k(labels, probabilities, 5)
+        metrics["test_top5_accuracy"] = float(
+            top_k_accuracy_score(labels, probabilities, k=5, labels=np.arange(classes))
+        )
     few = keep == "predictions" and classes <= MANY  # claims about single classes are judged on every seed
     if "auc_macro" not in metrics or not (keep == "evidence" or few):
         return metrics, {}

@@ -222,7 +222,9 @@ def swd(originals: np.ndarray, rebuilt: np.ndarray, labels: np.ndarray, seed: in
         found[f"row_swd_{name}_se"] = float(repeats.std(ddof=1) / np.sqrt(len(repeats)))
         found[f"swd_{name}"] = distances.sliced_wasserstein(x, y, seed=seed)
     for c, digit in enumerate(DIGITS):
-        found[f"row_swd_floor_{digit}"] = distances.floor(distances.row_sliced_wasserstein, by_class[c], seed)
+        found[f"row_swd_floor_{digit}"] = distances.floor(
+            lambda a, b: distances.row_repeats(a, b).mean(), by_class[c], seed
+        )
         found[f"swd_floor_{digit}"] = distances.floor(distances.sliced_wasserstein, by_class[c], seed)
     return found
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from secondlook import models, weights
 from secondlook.data import draws
-from secondlook.evaluation import bayes
+from secondlook.evaluation.metrics import bayes_rule, log_bayes_error
 from secondlook.experiments import vae
 from secondlook.experiments.classifier import build
 from secondlook.experiments.filing import filed
@@ -119,9 +119,9 @@ class Experiment:
         the mean pixel after the loader's x → 2x − 1, which moved the threshold."""
         s, pixels = self.settings, self.side**2
         means, variance = (np.full(pixels, -s.mean_gap), np.full(pixels, s.mean_gap)), deviation(s) ** 2
-        log_error = bayes.log_error(*means, variance)
+        log_error = log_bayes_error(*means, variance)
         x, y = self.samples["test"].x.flatten(1).double().numpy(), self.samples["test"].y.numpy()
-        rule = bayes.rule(means[0], variance, means[1], variance)
+        rule = bayes_rule(*means, variance)
         seen = 2 * x - 1 if s.normalise else x
         return {
             "bayes_error": float(np.exp(log_error)), "bayes_log10_error": log_error / np.log(10),

@@ -4,7 +4,7 @@ from math import sqrt
 
 import plotly.graph_objects as go
 
-from secondlook.evaluation.vgg_layers import KINDS, Layer, total
+from secondlook.evaluation.costs import KINDS, Layer, total
 from secondlook.figures.template import CLASS_COLOURS, finish, views
 from secondlook.figures.values import joined, percent
 

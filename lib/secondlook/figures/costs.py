@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from secondlook.evaluation.counts import UPDATES
+from secondlook.evaluation.costs import UPDATES
 from secondlook.figures.tables import Table, table
 from secondlook.figures.values import at_best, caption, flat, joined
 from secondlook.record import Record

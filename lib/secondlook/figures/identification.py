@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.evaluation.logged import Misfit, misfit
+from secondlook.evaluation.curves import Misfit, misfit
 from secondlook.figures.tables import Table, table
 from secondlook.figures.template import CLASS_COLOURS, DASHES, PUBLISHED, QUIET, faded, finish, views
 from secondlook.figures.values import NothingToDraw, caption, counted, digits, flat, joined, short

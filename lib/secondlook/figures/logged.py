@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.evaluation.logged import SETTLED, WINDOWS, breaks, milestones, roughness
+from secondlook.evaluation.curves import SETTLED, WINDOWS, breaks, milestones, roughness
 from secondlook.figures.template import CLASS_COLOURS, DASHES, finish, looks, views
 from secondlook.figures.values import digits, ends, joined
 
