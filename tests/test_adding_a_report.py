@@ -53,7 +53,7 @@ def test_its_aim_is_open(root):
 
 
 def test_its_smoke_runs_train(root):
-    plans = reports.read("depth", root).plans(profile="smoke")
+    plans = reports.read("depth", root).recipes(profile="smoke")
     execution = Execution(records_dir=root / "records", runs_dir=root / "runs")
     outcome = load_or_produce(plans, execution)
     assert [r.recipe.run for r in outcome.records] == ["small", "large", "longer"]

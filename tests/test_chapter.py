@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from secondlook.chapter import _plans, _progress, open_chapter
+from secondlook.chapter import _progress, _recipes, open_chapter
 from secondlook.data import DataError
 from secondlook.experiments import Execution, load_or_produce
 from secondlook.figures import combinations, comparison, roc, sweep, templates, top_confusions
@@ -27,7 +27,7 @@ def execution(tmp_path):
 
 
 def plans(run="c4"):
-    return read("linear").plans(run, "as_coded", "smoke", [0])
+    return read("linear").recipes(run, "as_coded", "smoke", [0])
 
 
 def test_missing_records_are_trained_once_and_then_loaded(execution):
@@ -120,10 +120,8 @@ def test_an_own_run_that_diverges_leaves_every_figure_of_the_reports(folder):
 
 
 def test_other_seeds_leave_a_sweep_its_single_one():
-    plans = _plans(read("linear"), "full", [0, 1])
-    seeds = {
-        run: sorted({p.recipe.seed for p in plans if p.recipe.run.startswith(run)}) for run in ("c4", "patches-sweep")
-    }
+    plans = _recipes(read("linear"), "full", [0, 1])
+    seeds = {run: sorted({p.seed for p in plans if p.run.startswith(run)}) for run in ("c4", "patches-sweep")}
     assert seeds == {"c4": [0, 1], "patches-sweep": [0]}
 
 
@@ -197,7 +195,7 @@ def test_quick_records_stand_in_where_full_ones_are_missing_and_say_so(tmp_path)
     opened = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
     (found,) = opened.records("c4-full")
     assert "quick profile" in caption([found])
-    assert any(p.recipe.run == "c4-full" for p in opened.missing)
+    assert any(p.run == "c4-full" for p in opened.missing)
     assert not opened.records("c6-full")
 
 
@@ -264,7 +262,7 @@ def test_a_record_that_two_variants_share_is_shown_under_the_one_asked_for_and_m
     (found,) = opened.records("vgg-clean")
     assert (found.recipe.variant, found.id) == ("as_coded", printed.id)
     assert "as coded" in caption([found])
-    missing = [p.recipe.id for p in opened.missing]
+    missing = [p.id for p in opened.missing]
     assert len(missing) == len(set(missing))
     assert "profile full: 1 quick record; MNIST." in repr(opened)
 

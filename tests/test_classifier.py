@@ -10,7 +10,6 @@ from secondlook.evaluation import metrics as measure
 from secondlook.experiments import Execution, classifier
 from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Records
-from secondlook.reports import Plan
 
 SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 CIFAR = {"name": "cifar10", "train_limit": 200, "test_limit": 100, "validation": 0.2}
@@ -170,7 +169,7 @@ def test_seeds_side_by_side_give_the_records_they_give_alone(tmp_path, monkeypat
 
 def test_several_runs_at_a_time_give_the_records_that_one_thread_gives(tmp_path):
     threads, told = torch.get_num_threads(), []
-    plans = [Plan(recipe(seed=s, epochs=1, keep="metrics"), "", None, None, False) for s in (0, 1, 2)]
+    plans = [recipe(seed=s, epochs=1, keep="metrics") for s in (0, 1, 2)]
     execution = [Execution(*[tmp_path / name] * 3, "cpu", processes=n) for name, n in (("one", 1), ("two", 2))]
     execution[1].progress = lambda *words: told.append(words)
     torch.set_num_threads(1)

@@ -53,7 +53,7 @@ def report(folder: Path):
 
     def read():
         reports.read.cache_clear()
-        return [str(plan.recipe) for plan in reports.read("sample", folder).plans()]
+        return [str(plan) for plan in reports.read("sample", folder).recipes()]
 
     return folder / "reports" / "sample.toml", read
 

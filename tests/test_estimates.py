@@ -34,10 +34,10 @@ def gpu(monkeypatch, tmp_path):
 
 
 def test_on_a_gpu_machine_auto_is_estimated_as_the_gpu(gpu, monkeypatch, tmp_path):
-    plans, trained = read("vgg").plans("vgg16", "as_published", seeds=[0]), []
+    plans, trained = read("vgg").recipes("vgg16", "as_published", seeds=[0]), []
     here = Execution(tmp_path, tmp_path, tmp_path, device="auto")
     assert estimate_for(plans, here).device == "cuda"
-    assert estimate_for(plans, here).minutes < 15 < core_minutes([plans[0].recipe])
+    assert estimate_for(plans, here).minutes < 15 < core_minutes([plans[0]])
     monkeypatch.setattr(experiments, "produce", lambda plans, execution: trained.extend(plans))
     load_or_produce(plans, here)
     assert trained == plans
@@ -136,9 +136,9 @@ def test_times_have_two_digits(time, words):
 def test_nothing_is_measured_for_a_page_or_where_training_is_off(monkeypatch, tmp_path):
     monkeypatch.setattr(probe, "unit_costs", lambda *_: pytest.fail("measured"))
     monkeypatch.setenv("SECONDLOOK_TRAIN", "never")
-    plans = read("alexnet").plans("best", seeds=[0])
+    plans = read("alexnet").recipes("best", seeds=[0])
     assert load_or_produce(plans, Execution(tmp_path, tmp_path, tmp_path)).missing == plans
-    assert core_time(p.recipe for p in plans).endswith("core-hours")
+    assert core_time(plans).endswith("core-hours")
 
 
 def test_a_net_that_cannot_be_is_named_before_any_work():

@@ -63,7 +63,7 @@ def test_patch_features_need_no_labels_and_repeat():
 
 
 def test_images_of_a_closed_test_set_are_not_even_looked_at():
-    tested = next(p.recipe for p in read("linear").plans("pixels", "further", profile="smoke"))
+    tested = next(p for p in read("linear").recipes("pixels", "further", profile="smoke"))
     opened, closed = (Images(tested, "", test=test) for test in (True, False))
     assert len(opened.x_test) == len(opened.y_test) > 0
     assert len(closed.x_test) == 0

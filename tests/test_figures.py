@@ -752,11 +752,11 @@ def test_figures_import_no_torch():
 
 
 def test_missing_runs_are_listed_once_each_with_their_cost_and_command():
-    plans = REPORT.plans("l1", "corrected", seeds=[0, 1])
-    shown = figures.missing_table([*plans, *plans, *REPORT.plans("c4", "as_coded", seeds=[0])])
+    plans = REPORT.recipes("l1", "corrected", seeds=[0, 1])
+    shown = figures.missing_table([*plans, *plans, *REPORT.recipes("c4", "as_coded", seeds=[0])])
     assert [row[0] for row in shown.rows] == ["l1", "c4"]
-    assert shown.rows[0][2] == len({p.recipe.id for p in plans})
-    assert shown.rows[0][3] == core_time(p.recipe for p in plans)
+    assert shown.rows[0][2] == len({p.id for p in plans})
+    assert shown.rows[0][3] == core_time(plans)
     assert "<code>secondlook train linear --run l1 --variant corrected --profile full</code>" in shown._repr_html_()
 
 
@@ -781,9 +781,9 @@ def test_an_axis_is_fitted_to_what_is_finite_and_refused_where_nothing_is():
 
 
 def test_a_long_list_of_missing_runs_is_folded_under_what_it_counts():
-    plans = [p for run in [f"c{k}" for k in range(1, 9)] for p in REPORT.plans(run, seeds=[0, 1])]
+    plans = [p for run in [f"c{k}" for k in range(1, 9)] for p in REPORT.recipes(run, seeds=[0, 1])]
     shown = figures.missing_table(plans, "Not run")
-    counts = f"{len({p.recipe.id for p in plans})} records, {len(shown.rows)} commands"
+    counts = f"{len({p.id for p in plans})} records, {len(shown.rows)} commands"
     assert shown.folded
     assert shown.caption == f"Not run: {counts}"
     page = shown._repr_html_()

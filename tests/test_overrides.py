@@ -66,5 +66,5 @@ def test_what_cannot_be_is_refused_with_the_nearest_that_can(report, variant, va
 
 def test_every_headline_run_of_every_report_passes():
     for name in ("vgg", "optimizers", "alexnet", "vae"):
-        for plan in read(name).plans(profile="full", seeds=[0]):
-            verify(plan.recipe)
+        for plan in read(name).recipes(profile="full", seeds=[0]):
+            verify(plan)

@@ -305,9 +305,9 @@ def test_smoke_is_on_stand_ins_and_the_rest_is_not(name):
 def test_a_reduced_run_says_what_it_changes_and_others_are_full(name):
     report = reports.read(name)
     full = {r.id for r in report.recipes(profile="full")}
-    for plan in report.plans(profile="reduced"):
-        assert (plan.recipe.profile, plan.recipe.id in full) == (("reduced", False) if plan.reduced else ("full", True))
-        assert plan.recipe.data.train_limit == 0 or plan.run == "few" or plan.run == "many", "all real images"
+    for plan in report.recipes(profile="reduced"):
+        assert (plan.profile, plan.id in full) == (("reduced", False) if plan.reduced else ("full", True))
+        assert plan.data.train_limit == 0 or plan.sweep in ("few", "many"), "all real images"
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -325,8 +325,8 @@ def test_no_two_profiles_share_a_record_and_of_equal_recipes_the_first_listed_ke
 @pytest.mark.parametrize("name", REPORTS)
 def test_headline_runs_have_seeds_enough_and_small_profiles_take_little(name):
     report = reports.read(name)
-    plans = report.plans()
-    coded = [p.recipe for p in plans if p.headline and p.recipe.variant == JUDGED[name]]
+    plans = report.recipes()
+    coded = [p for p in plans if p.headline and p.variant == JUDGED[name]]
     assert coded
     counts = {run: sum(r.run == run for r in coded) for run in {r.run for r in coded}}
     assert min(counts.values()) >= 6, counts

@@ -189,8 +189,8 @@ def test_what_cannot_be_written_is_told_before_any_work(tmp_path, place):
         (tmp_path / place).mkdir()
     else:
         (tmp_path / place).write_text("a file where a folder is needed")
-    (plan, *_) = parse(REPORT, Path("test.toml")).plans("linear", profile="smoke")
-    own = replace(plan, recipe=replace(plan.recipe, profile="quick", data=replace(plan.recipe.data, source="official")))
+    (plan, *_) = parse(REPORT, Path("test.toml")).recipes("linear", profile="smoke")
+    own = replace(plan, profile="quick", data=replace(plan.data, source="official"))
     execution = Execution(tmp_path / "no data", tmp_path / "records", tmp_path / "runs")
     with pytest.raises(OSError, match=place.split("/")[0]):
         experiments.produce([own], execution)
@@ -199,7 +199,7 @@ def test_what_cannot_be_written_is_told_before_any_work(tmp_path, place):
 def test_a_shelf_that_takes_nothing_is_told_before_any_work(tmp_path):
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "further.smoke.json").write_text("{")
-    plans = parse(REPORT, Path("test.toml")).plans("keras", profile="smoke")
+    plans = parse(REPORT, Path("test.toml")).recipes("keras", profile="smoke")
     with pytest.raises(RecordError, match=r"further\.smoke\.json: not a file of records"):
         experiments.produce(plans, Execution(tmp_path / "no data", tmp_path, tmp_path))
 

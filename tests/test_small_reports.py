@@ -26,7 +26,7 @@ NET = 'kind = "classifier"\nmodel = { name = "lenet" }\nepochs = 1\n"data.name" 
 
 
 def made(settings, folder):
-    plans = reports.parse(TOML.format(settings), Path("own.toml")).plans()
+    plans = reports.parse(TOML.format(settings), Path("own.toml")).recipes()
     (record,) = load_or_produce(plans, Execution(folder, folder / "records", folder / "runs", device="cpu")).records
     return record
 

@@ -24,7 +24,7 @@ from secondlook.parameters import seeds as seed_list
 from secondlook.publish.sprites import Pictures
 from secondlook.recipe import PROFILES, Recipe
 from secondlook.record import Record, Records
-from secondlook.reports import ROOT, Plan, Report, read
+from secondlook.reports import ROOT, Report, read
 from secondlook.training import patient_threads
 from secondlook.training.machine import side_by_side
 
@@ -40,7 +40,7 @@ class Chapter(Pictures):
     outcome: Outcome
     custom: Outcome = field(default_factory=Outcome)
     overrides: dict = field(default_factory=dict)
-    plans: dict[str, list[Plan]] = field(default_factory=dict)  # by profile, this page's own and the smaller ones
+    recipes: dict[str, list[Recipe]] = field(default_factory=dict)  # by profile, this page's own and the smaller ones
     _by_id: dict[str, Record] = field(default_factory=dict)
 
     def records(self, run: str, variant: str | None = None) -> list[Record]:
@@ -49,14 +49,14 @@ class Chapter(Pictures):
         That is the page's own, else the next smaller one on real data. Raises RecipeError for a run that is not there.
         """
         variant, found, known = variant or self.variant, {}, False
-        for plans in self.plans.values():
-            own = [p.recipe for p in plans if p.recipe.variant == variant and run in (p.run, p.recipe.run)]
+        for recipes in self.recipes.values():
+            own = [r for r in recipes if r.variant == variant and run in (r.sweep, r.run)]
             known, points = known or bool(own), {}
             for recipe in own:
                 if recipe.id in self._by_id:
                     points.setdefault(recipe.run, []).append(_asked(self._by_id[recipe.id], recipe))
             found = points | found
-        return [r for own in found.values() for r in own] if known else self.report.plans(run, variant, self.profile)
+        return [r for own in found.values() for r in own] if known else self.report.recipes(run, variant, self.profile)
 
     def runs(self, names: list[str], variant: str | None = None) -> dict[str, list[Record]]:
         """Records by run, of the runs that have any that may stand together."""
@@ -76,11 +76,11 @@ class Chapter(Pictures):
 
     def headline(self) -> list[Record]:
         """The records of the report's headline run."""
-        own = (p.recipe for p in self.plans[self.profile] if p.headline)
+        own = (r for r in self.recipes[self.profile] if r.headline)
         return self.records(next(r.run for r in own if r.variant == self.variant))
 
     @property
-    def missing(self) -> list[Plan]:
+    def missing(self) -> list[Recipe]:
         return self.outcome.missing + self.custom.missing
 
     @cached_property
@@ -181,7 +181,7 @@ class Chapter(Pictures):
     def _said(self) -> str:
         kept = [*self._by_id.values(), *self.custom.records]
         counts = Counter(r.recipe.profile for r in self._by_id.values())
-        told = joined(counted(counts[p], f"{p} record") for p in self.plans if counts[p]) or "no records"
+        told = joined(counted(counts[p], f"{p} record") for p in self.recipes if counts[p]) or "no records"
         own = f"; {joined(self.yours)}" if self.yours else ""
         names = joined(sorted({r.data_name for r in kept})) or "no data"
         return f"{self.report.short}, profile {self.profile}: {told}; {names}{own}. {self.standing}"
@@ -191,7 +191,7 @@ class Chapter(Pictures):
         own = "Your own settings train where this notebook is executed with train=missing and max_minutes enough"
         lines = []
         for outcome, made in ((self.outcome, command), (self.custom, own)):
-            runs = sorted({f"{p.recipe.run} ({p.recipe.variant})" for p in outcome.missing})
+            runs = sorted({f"{r.run} ({r.variant})" for r in outcome.missing})
             some = ", ".join(runs[:4]) + (f" and {len(runs) - 4} more" if len(runs) > 4 else "")
             if runs:
                 lines.append(f"{counted(len(outcome.missing), 'record')} missing ({some}): {outcome.reason}. {made}")
@@ -233,29 +233,30 @@ def open_chapter(
         execution.runs_dir = records / "runs"
     execution.progress = _progress()
     execution.processes = side_by_side(profile)
-    plans = _plans(report, profile, seed_list(seeds))
+    recipes = _recipes(report, profile, seed_list(seeds))
     changed = given_settings(overrides)
     own = customised(report, variant, profile, seed_list(seeds), changed) if changed else []
     how = {"train": train, "max_minutes": max_minutes}
-    chapter = Chapter(report, profile, variant, execution, load_or_produce(plans, execution, **how), overrides=changed)
+    outcome = load_or_produce(recipes, execution, **how)
+    chapter = Chapter(report, profile, variant, execution, outcome, overrides=changed)
     if own:
         chapter.custom = load_or_produce(own, execution, **how)
     below = [p for p in reversed(PROFILES[: PROFILES.index(profile)]) if p != "smoke"]
-    chapter.plans = {profile: plans, **{p: report.plans(profile=p) for p in below}}
-    smaller = Records(records).find([plan.recipe for p in below for plan in chapter.plans[p]])
+    chapter.recipes = {profile: recipes, **{p: report.recipes(profile=p) for p in below}}
+    smaller = Records(records).find([r for p in below for r in chapter.recipes[p]])
     chapter._by_id = {r.id: r for r in smaller + chapter.outcome.records}
     return chapter
 
 
-def _plans(report: Report, profile: str, seeds: list[int] | None) -> list[Plan]:
-    """The report's plans at these seeds; a run of a single seed, such as a sweep, keeps its own."""
-    own = report.plans(profile=profile)
+def _recipes(report: Report, profile: str, seeds: list[int] | None) -> list[Recipe]:
+    """The report's recipes at these seeds; a run of a single seed, such as a sweep, keeps its own."""
+    own = report.recipes(profile=profile)
     if seeds is None:
         return own
-    count = Counter((p.recipe.run, p.recipe.variant) for p in own)
-    chosen = report.plans(profile=profile, seeds=seeds)
-    single = [p for p in own if count[p.recipe.run, p.recipe.variant] == 1]
-    return [p for p in chosen if count[p.recipe.run, p.recipe.variant] > 1] + single
+    count = Counter((r.run, r.variant) for r in own)
+    chosen = report.recipes(profile=profile, seeds=seeds)
+    single = [r for r in own if count[r.run, r.variant] == 1]
+    return [r for r in chosen if count[r.run, r.variant] > 1] + single
 
 
 def _asked(record: Record, recipe: Recipe) -> Record:

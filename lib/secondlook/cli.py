@@ -20,9 +20,9 @@ from pathlib import Path
 
 from secondlook import __version__, parameters
 from secondlook.parameters import ParameterError
-from secondlook.recipe import PROFILES, VARIANTS, RecipeError
+from secondlook.recipe import PROFILES, VARIANTS, Recipe, RecipeError
 from secondlook.record import RecordError, Records, folder_for
-from secondlook.reports import ROOT, Plan, chapters, names, read
+from secondlook.reports import ROOT, chapters, names, read
 from secondlook.training import patient_threads
 from secondlook.training.machine import cores, side_by_side
 
@@ -172,33 +172,33 @@ def _list(arguments) -> int:
 
     store, rows, execution = Records(arguments.records_dir, arguments.runs_dir), [], _here(arguments.profile)
     for name in [arguments.report] if arguments.report else names():
-        plans = read(name).plans(profile=arguments.profile)
-        rows += list(zip(plans, store.each(p.recipe for p in plans)))
-    rows = [(p, record is not None) for p, record in rows if record is None or not arguments.missing]
+        recipes = read(name).recipes(profile=arguments.profile)
+        rows += list(zip(recipes, store.each(recipes)))
+    rows = [(r, record is not None) for r, record in rows if record is None or not arguments.missing]
     here = execution.device, execution.processes
     if arguments.json:
-        estimate([p.recipe for p, _ in rows], *here)  # which counts and measures at once what is asked one by one
+        estimate([r for r, _ in rows], *here)  # which counts and measures at once what is asked one by one
         print(json.dumps([_row(p, present, execution.device) for p, present in rows], indent=1))
         return int(bool(store.problems))
-    missing = [p.recipe for p, present in rows if not present]
+    missing = [r for r, present in rows if not present]
     together, runs = estimate(missing, *here), {}
-    for plan, present in rows:
-        runs.setdefault((plan.recipe.report, plan.recipe.variant, plan.run), []).append((plan, present))
+    for recipe, present in rows:
+        runs.setdefault((recipe.report, recipe.variant, recipe.sweep), []).append((recipe, present))
     for (report, variant, run), group in runs.items():
-        own = [plan.recipe for plan, present in group if not present]
+        own = [recipe for recipe, present in group if not present]
         state = f"{len(own)} missing, about {told(estimate(own, *here).minutes)}" if own else "all there"
-        points = len({plan.recipe.run for plan, _ in group})
+        points = len({recipe.run for recipe, _ in group})
         run += f" ({points} points)" if points > 1 else ""
         print(f"{report:<11} {variant:<13} {run:<28} {arguments.profile:<7} {_counted(len(group)):>11}  {state}")
     print(f"{_counted(len({r.id for r in missing}))} missing, {together}" if missing else "nothing is missing")
     return int(bool(store.problems))
 
 
-def _row(plan: Plan, present: bool, device: str) -> dict:
+def _row(recipe: Recipe, present: bool, device: str) -> dict:
     from secondlook.estimates import estimate
 
-    row = {k: getattr(plan.recipe, k) for k in ("report", "run", "variant", "profile", "seed", "id")}
-    return row | {"present": present, "minutes": round(estimate([plan.recipe], device).minutes, 4)}
+    row = {k: getattr(recipe, k) for k in ("report", "run", "variant", "profile", "seed", "id")}
+    return row | {"present": present, "minutes": round(estimate([recipe], device).minutes, 4)}
 
 
 def _here(profile: str):
@@ -228,16 +228,16 @@ def _train(arguments) -> int:
     from secondlook.training.checkpoint import CheckpointError, Stopped, stop_on_signals
     from secondlook.training.parallel import WorkerError
 
-    plans = read(arguments.report).plans(arguments.run, arguments.variant, arguments.profile, arguments.seeds)
+    recipes = read(arguments.report).recipes(arguments.run, arguments.variant, arguments.profile, arguments.seeds)
     store = Records(arguments.records_dir, arguments.runs_dir)
-    plans = unique(plans)
-    wanted = plans if arguments.again else without_record(plans, store)
+    recipes = unique(recipes)
+    wanted = recipes if arguments.again else without_record(recipes, store)
     deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
     execution.device = execution.resolved_device()
     execution.processes = arguments.processes or side_by_side(arguments.profile)
     takes = f", {estimate_for(wanted, execution)}" if wanted else ""
-    print(f"{_counted(len(plans))} wanted, {len(wanted)} to train{takes}", flush=True)
+    print(f"{_counted(len(recipes))} wanted, {len(wanted)} to train{takes}", flush=True)
     bar = Bar()
     execution.progress = bar
     try:

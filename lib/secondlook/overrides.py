@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 
 from secondlook.data import DATA_SETS
 from secondlook.recipe import Recipe, RecipeError, nearest
-from secondlook.reports import Plan, Report
+from secondlook.reports import Report
 
 AUGMENTATIONS = {"none": {}, "flip": {"flip": True}, "flip_crop": {"flip": True, "crop": 4}}
 TABLES = {
@@ -34,23 +34,23 @@ def given(values: dict) -> dict:
 
 def known(report: Report, values: dict) -> dict:
     """Those of a notebook's parameters that change its runs, and are not as the report."""
-    headline = [p.recipe.settings for p in report.plans() if p.headline]
+    headline = [r.settings for r in report.recipes() if r.headline]
     names = {f.name for settings in headline[:1] for f in fields(settings)} | {*TABLES, "augment", "image_size"}
     names = names if headline else set()
     return given({name: value for name, value in values.items() if name in names})
 
 
-def customised(report: Report, variant: str, profile: str, seeds: list[int] | None, values: dict) -> list[Plan]:
-    """Plans of the report's first headline run of a variant with these settings.
+def customised(report: Report, variant: str, profile: str, seeds: list[int] | None, values: dict) -> list[Recipe]:
+    """Recipes of the report's first headline run of a variant with these settings.
 
     Raises RecipeError, before any work, for a setting the run does not have and for a value that cannot be.
     """
-    headline = [p for p in report.plans(None, variant, profile, seeds) if p.headline]
-    own = [p for p in headline if p.recipe.run == headline[0].recipe.run]
+    headline = [r for r in report.recipes(None, variant, profile, seeds) if r.headline]
+    own = [r for r in headline if r.run == headline[0].run]
     keeps = ["evidence"] + ["predictions"] * (len(own) - 1)  # whatever the profile: a reader sees every figure of it
-    plans = [replace(p, recipe=_changed(replace(p.recipe, keep=k), values)) for p, k in zip(own, keeps)]
-    verify(plans[0].recipe)
-    return plans
+    recipes = [_changed(replace(r, keep=k), values) for r, k in zip(own, keeps)]
+    verify(recipes[0])
+    return recipes
 
 
 def verify(recipe: Recipe) -> None:

@@ -179,6 +179,10 @@ class Recipe:
     data: Data
     settings: Settings
     keep: Literal[KEEPS] = "metrics"
+    says: str = field(default="", compare=False)  # in the words of its report, as are the rest; no record holds them
+    headline: bool = field(default=False, compare=False)
+    sweep: str = field(default="", compare=False)  # the run's name without the point of its grid
+    reduced: str = field(default="", compare=False)  # what the profile `reduced` changes, "" where it is whole
 
     @cached_property
     def id(self) -> str:
@@ -219,7 +223,18 @@ class Recipe:
 
     def as_dict(self) -> dict:
         """Plain types only, for JSON; `from_dict` turns it back."""
-        return json.loads(json.dumps(asdict(self)))
+        own = {k: v for k, v in asdict(self).items() if k not in ("says", "headline", "sweep", "reduced")}
+        return json.loads(json.dumps(own))
+
+    def command(self, run: str = "") -> str:
+        """What makes the records of the recipe's run, all seeds; `run` names another, such as the whole grid's."""
+        return (
+            f"secondlook train {self.report} --run {run or self.run} --variant {self.variant} --profile {self.profile}"
+        )
+
+    @property
+    def recipe(self) -> "Recipe":  # until nobody asks for it
+        return self
 
     @classmethod
     def from_dict(cls, values: dict, where: str = "recipe") -> "Recipe":

@@ -9,20 +9,21 @@ import csv
 import itertools
 import math
 import re
+import sysconfig
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from secondlook.recipe import NAME, NAME_RULE, PROFILES, VARIANTS, Recipe, RecipeError, nearest, shown
 from secondlook.sections import (
-    PLAN_KEYS,
+    BESIDE_RECIPE,
     Aim,
     Claim,
     Published,
     check_known,
     read_aim,
     read_claim,
-    read_planned,
+    read_layer,
     read_published,
     read_sections,
 )
@@ -33,34 +34,16 @@ def _files(root: Path) -> list[Path]:
 
 
 def _root() -> Path:
-    """The project this file lies in; for a package installed alone the one it is used in, else the caller's folder."""
+    """The project this file lies in; for an installed package the one it is used in, else the caller's folder."""
     own = Path(__file__).resolve().parents[2]
     return own if _files(own) else next((p for p in (Path.cwd(), *Path.cwd().parents) if _files(p)), Path.cwd())
 
 
-ROOT = _root()
+ROOT = _root()  # where data, records and runs lie
+SHIPPED = Path(sysconfig.get_path("data"), "share", "secondlook")  # an installed package's own reports and notebooks
 MOST = 10_000  # seeds of a run, or points of its grid
 TAKEN = ("checkpoints", "execute", "logs", "runs", "weights")  # folders that are no report's
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A recipe, and what its report says of it.
-
-    `run` is the run's name in the report's file, without the point of its grid; the command line takes either.
-    `reduced` says in a few words what the profile `reduced` changes of the report's protocol, "" where it is whole.
-    """
-
-    recipe: Recipe
-    says: str
-    headline: bool
-    run: str = ""
-    reduced: str = ""
-
-    def command(self, run: str = "") -> str:
-        """What makes the records of the plan's run, all seeds; `run` names another, such as the whole grid's."""
-        r = self.recipe
-        return f"secondlook train {r.report} --run {run or r.run} --variant {r.variant} --profile {r.profile}"
+Plan = Recipe  # until nobody asks for it
 
 
 @dataclass(frozen=True)
@@ -79,17 +62,13 @@ class Report:
 
     def runs(self, variant: str = "as_published", profile: str = "full") -> list[str]:
         """Names of the runs of a variant, grids multiplied, in the order of the file."""
-        return list(dict.fromkeys(plan.recipe.run for plan in self.plans(variant=variant, profile=profile)))
+        return list(dict.fromkeys(r.run for r in self.recipes(variant=variant, profile=profile)))
 
     def variants(self) -> list[str]:
-        return [v for v in VARIANTS if any(v in self._belongs(run) for run in self.layers["run"])]
+        return [v for v in VARIANTS if any(v in self._variants_of(run) for run in self.layers["run"])]
 
     def recipes(self, run=None, variant=None, profile="full", seeds=None) -> list[Recipe]:
-        """The recipes of one run (or all), one variant (or all); `seeds` replaces the profile's own list."""
-        return [plan.recipe for plan in self.plans(run, variant, profile, seeds)]
-
-    def plans(self, run=None, variant=None, profile="full", seeds=None) -> list[Plan]:
-        """As `recipes`, with what the report says of them.
+        """The recipes of one run (or all), one variant (or all); `seeds` replaces the profile's own list.
 
         Raises RecipeError for a run, variant or profile the report does not have.
         """
@@ -99,65 +78,77 @@ class Report:
         found = []
         for name in self.layers["run"]:
             if run is None or f"{run}-".startswith(f"{name}-"):  # a point's name begins with its grid's
-                for v in self._belongs(name, profile):
+                for v in self._variants_of(name, profile):
                     if variant in (None, v):
-                        found += [p for p in self._plans(name, v, profile, seeds) if run in (None, p.recipe.run, name)]
+                        found += [r for r in self._sweep(name, v, profile, seeds) if run in (None, r.run, name)]
         if run is not None and not found:
             known = dict.fromkeys([*self.layers["run"], *(n for v in self.variants() for n in self.runs(v, profile))])
             check_known(run, known, f"{self.path.name}: run")
             raise RecipeError(f"{self.path.name}: run {run!r} does not belong to variant {variant!r}")
         return found
 
-    def _belongs(self, run: str, profile: str = "full") -> list[str]:
+    plans = recipes
+
+    def _variants_of(self, run: str, profile: str = "full") -> list[str]:
         """The variants of a run, of which a profile may leave some out."""
         own = self.layers["run"][run].get("variants", ["as_published"])
         kept = self.layers["profile"].get(profile, {}).get("run", {}).get(run, {}).get("variants", own)
         return [v for v in own if v in kept]
 
-    def _plans(self, run: str, variant: str, profile: str, seeds) -> list[Plan]:
+    def _sweep(self, run: str, variant: str, profile: str, seeds) -> list[Recipe]:
+        """The recipes of a run of the file: every point of its grid, every seed; evidence is kept of the first one."""
         where = f"{self.path.name}: run {run}, variant {variant}, profile {profile}"
+        merged = self._merged(run, variant, profile, where)
+        grid = merged.pop("grid", {})
+        if math.prod(map(len, grid.values())) > MOST:
+            raise RecipeError(f"{where}: the grid has more than {MOST} points; leave some out")
+        first_seed, *more = _seeds(merged.get("seeds", 1) if seeds is None else seeds, where)
+        sweep: dict[str, list[Recipe]] = {}
+        for point in itertools.product(*grid.values()):
+            values = {k: dict(v) if isinstance(v, dict) else v for k, v in merged.items()}
+            _merge(values, dict(zip(grid, point)), where)
+            name = "-".join([run, *(_word(v) for v in point)])
+            if name in sweep:
+                raise RecipeError(f"{where}: two points of the grid are both called {name!r}; leave one out")
+            envelope = {"report": self.name, "run": name, "variant": variant, "profile": profile, "seed": first_seed}
+            first = _recipe(values, {**envelope, "sweep": run}, where)
+            keep = "predictions" if first.keep == "evidence" else first.keep
+            sweep[name] = [first, *(replace(first, seed=seed, keep=keep) for seed in more)]
+        return [r for point in sweep.values() for r in point]
+
+    def _merged(self, run: str, variant: str, profile: str, where: str) -> dict:
+        """The layers of a run, one over the other."""
         merged: dict = {}
         variants, profiles = self.layers["variant"].get(variant, {}), self.layers["profile"].get(profile, {})
         for layer in (self.layers["base"], self.layers["run"][run], variants, variants.get("run", {}).get(run, {}),
                       profiles, profiles.get("run", {}).get(run, {})):  # fmt: skip
             _merge(merged, {k: v for k, v in layer.items() if k not in ("run", "variants")}, where)
-        grid = merged.pop("grid", {})
-        if math.prod(map(len, grid.values())) > MOST:
-            raise RecipeError(f"{where}: the grid has more than {MOST} points; leave some out")
-        numbers = _seeds(merged.get("seeds", 1) if seeds is None else seeds, where)
-        plans = []
-        for point in itertools.product(*grid.values()):
-            values = {k: dict(v) if isinstance(v, dict) else v for k, v in merged.items()}
-            _merge(values, dict(zip(grid, point)), where)
-            name = "-".join([run, *(_word(v) for v in point)])
-            first = replace(_plan(values, self.name, name, variant, profile, numbers[0], where), run=run)
-            if any(first.recipe.run == plan.recipe.run for plan in plans):
-                raise RecipeError(f"{where}: two points of the grid are both called {name!r}; leave one out")
-            plans += [first, *(_with_seed(first, seed) for seed in numbers[1:])]
-        return plans
+        return merged
+
+
+def home(root: Path | None = None) -> Path:
+    """The folder with reports/ and notebooks/: `root` or the project, for a package used elsewhere its own."""
+    return SHIPPED if root is None and not _files(ROOT) and _files(SHIPPED) else root or ROOT
 
 
 def names(root: Path | None = None) -> list[str]:
     """Names of the reports that have a file, in the order of the book. Raises RecipeError where there are none."""
     order = ["linear", "alexnet", "optimizers", "vgg", "vae"]
-    found = [path.stem for path in _files(root or ROOT)]
+    found = [path.stem for path in _files(home(root))]
     if not found:
-        raise RecipeError(
-            f"there are no reports in {(root or ROOT) / 'reports'}; a copy of the package alone has none: use it in a "
-            "folder of the project, which has reports/, records/ and notebooks/"
-        )
+        raise RecipeError(f"there are no reports in {home(root) / 'reports'}; use a folder of the project")
     return sorted(found, key=lambda n: (order.index(n) if n in order else len(order), n))
 
 
 def chapters(root: Path | None = None) -> list[str]:
     """Names of the reports that have a notebook, in the order of the book."""
-    return [name for name in names(root) if ((root or ROOT) / "notebooks" / f"{name}.ipynb").is_file()]
+    return [name for name in names(root) if (home(root) / "notebooks" / f"{name}.ipynb").is_file()]
 
 
 @cache
 def read(name: str, root: Path | None = None) -> Report:
     """The report called `name`. Raises RecipeError naming file, key and nearest valid one."""
-    path = (root or ROOT) / "reports" / f"{name}.toml"
+    path = home(root) / "reports" / f"{name}.toml"
     if name not in names(root):
         raise RecipeError(f"unknown report {name!r}{nearest(name, names(root))}")
     try:
@@ -187,15 +178,15 @@ def parse(text: str, path: Path) -> Report:
         path=path,
     )
     for variant, profile in itertools.product(report.variants(), PROFILES):
-        report.plans(variant=variant, profile=profile)
+        report.recipes(variant=variant, profile=profile)
     for aim in report.aims.values():
-        report.plans(aim.run, aim.variant)
+        report.recipes(aim.run, aim.variant)
     return report
 
 
 def log(name: str, root: Path | None = None) -> list[dict[str, str]]:
     """The rows of `reports/logs/NAME.csv`: a curve the authors logged. Raises RecipeError where it cannot be read."""
-    path = (root or ROOT) / "reports" / "logs" / f"{name}.csv"
+    path = home(root) / "reports" / "logs" / f"{name}.csv"
     try:
         with open(path, newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
@@ -214,25 +205,15 @@ def _merge(target: dict, layer: dict, where: str) -> None:
             target[key] = value
 
 
-def _plan(values: dict, report, run, variant, profile, seed, where) -> Plan:
-    plan = read_planned(values, where)
-    if profile == "reduced" and not plan.reduced:
-        profile = "full"  # nothing of this run is reduced: one recipe, one record
-    recipe = Recipe.from_dict(
-        {
-            "report": report, "run": run, "variant": variant, "profile": profile, "seed": seed,
-            "keep": values.get("keep", "metrics"), "kind": values.get("kind"), "data": values.get("data", {}),
-            "settings": {k: v for k, v in values.items() if k not in (*PLAN_KEYS, "kind", "keep", "data")},
-        },
-        where,
-    )  # fmt: skip
-    return Plan(recipe, plan.says or run, plan.headline, reduced=plan.reduced)
-
-
-def _with_seed(first: Plan, seed: int) -> Plan:
-    """The plan for another seed; evidence is kept of the first one alone."""
-    keep = "predictions" if first.recipe.keep == "evidence" else first.recipe.keep
-    return replace(first, recipe=replace(first.recipe, seed=seed, keep=keep))
+def _recipe(values: dict, envelope: dict, where: str) -> Recipe:
+    """The recipe of merged layers; `envelope` has where it stands, and its seed."""
+    layer = read_layer(values, where)
+    if envelope["profile"] == "reduced" and not layer.reduced:
+        envelope = {**envelope, "profile": "full"}  # nothing of this run is reduced: one recipe, one record
+    own = {"kind": values.get("kind"), "data": values.get("data", {}), "keep": values.get("keep", "metrics")}
+    settings = {k: v for k, v in values.items() if k not in (*BESIDE_RECIPE, *own)}
+    told = {"says": layer.says or envelope["run"], "headline": layer.headline, "reduced": layer.reduced}
+    return Recipe.from_dict({**envelope, **own, **told, "settings": settings}, where)
 
 
 def _seeds(seeds, where: str) -> list[int]:

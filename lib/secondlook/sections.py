@@ -49,7 +49,7 @@ class Sections:
 
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
-class Planned:
+class Layer:
     """What a layer may say of a run beside its recipe."""
 
     says: str = ""
@@ -73,7 +73,7 @@ class Family:
     claims: list[str]
 
 
-PLAN_KEYS = tuple(f.name for f in fields(Planned))
+BESIDE_RECIPE = tuple(f.name for f in fields(Layer))
 
 
 @dataclass(frozen=True)
@@ -136,17 +136,17 @@ def _check_layers(raw: Sections, where: str) -> None:
         check_keys(getattr(raw, group), allowed, f"{where}: {group}")
         layers += [(f"{group}.{name}", layer) for name, layer in getattr(raw, group).items()]
     for place, layer in layers:
-        for run, own in read_planned(layer, f"{where}: {place}").run.items():
+        for run, own in read_layer(layer, f"{where}: {place}").run.items():
             check_keys([run], raw.run, f"{where}: {place}.run")
-            read_planned(own, f"{where}: {place}.run.{run}")
+            read_layer(own, f"{where}: {place}.run.{run}")
             known = raw.run[run].get("variants", ("as_published",))
             for variant in own.get("variants", ()):
                 check_known(variant, known, f"{where}: {place}.run.{run}.variants")
 
 
-def read_planned(layer: dict, where: str) -> Planned:
+def read_layer(layer: dict, where: str) -> Layer:
     """What a layer, or all layers together, say of a run beside its recipe."""
-    return checked(Planned, {key: layer[key] for key in PLAN_KEYS if key in layer}, where)
+    return checked(Layer, {key: layer[key] for key in BESIDE_RECIPE if key in layer}, where)
 
 
 def read_published(name: str, entry: dict, where: str) -> Published:

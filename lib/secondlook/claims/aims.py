@@ -8,7 +8,7 @@ import numpy as np
 from secondlook.claims.evidence import PROFILE, counts
 from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Record, Records
-from secondlook.reports import Aim, Plan, Report
+from secondlook.reports import Aim, Report
 
 REACHED, NOT_REACHED, OPEN = "reached", "not reached", "open"
 
@@ -23,7 +23,7 @@ class Attempt:
     report: str
     aim: Aim
     records: list[Record]
-    missing: list[Plan]
+    missing: list[Recipe]
 
     @property
     def profile(self) -> str:
@@ -49,9 +49,9 @@ def attempts(report: Report, store: Records) -> list[Attempt]:
 
 
 def _attempt(report: Report, aim: Aim, found: dict[str, Record]) -> Attempt:
-    plans = report.plans(aim.run, aim.variant, PROFILE)
-    full = [found[p.recipe.id] for p in plans if p.recipe.id in found and counts(found[p.recipe.id])]
-    missing = [p for p in plans if p.recipe.id not in {r.id for r in full}]
+    plans = report.recipes(aim.run, aim.variant, PROFILE)
+    full = [found[p.id] for p in plans if p.id in found and counts(found[p.id])]
+    missing = [p for p in plans if p.id not in {r.id for r in full}]
     best = full or _of(report, aim, "reduced", found) or _of(report, aim, "quick", found)
     return Attempt(report.short, aim, best, missing)
 

@@ -15,7 +15,7 @@ from secondlook.estimates import core_time
 from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.recipe import Recipe, RecipeError, nearest
 from secondlook.record import Record
-from secondlook.reports import Claim, Plan, Published, Report
+from secondlook.reports import Claim, Published, Report
 
 PROFILE, REDUCED = "full", "reduced"
 
@@ -36,22 +36,23 @@ class Protocol:
 
     def __init__(self, report: Report, is_reduced: bool = False):
         self.report, self.is_reduced = report, is_reduced
-        self._runs: dict[str, dict[str, list[Plan]]] = {}
+        self._runs: dict[str, dict[str, list[Recipe]]] = {}
 
-    def runs(self, variant: str, where: str) -> dict[str, list[Plan]]:
+    def runs(self, variant: str, where: str) -> dict[str, list[Recipe]]:
         """The plans of every run of a variant. Raises RecipeError naming `where` for an unknown one."""
         if variant not in self._runs:
             if variant not in self.report.variants():
                 raise RecipeError(f"{where}: unknown variant {variant!r}{nearest(variant, self.report.variants())}")
             reduces = self.is_reduced and REDUCED in self.report.layers["profile"]
-            plans = self.report.plans(variant=variant, profile=REDUCED) if reduces else []
-            own, runs = {p.run for p in plans}, {}
-            for plan in plans + [p for p in self.report.plans(variant=variant, profile=PROFILE) if p.run not in own]:
-                runs.setdefault(plan.recipe.run, []).append(plan)
+            small = self.report.recipes(variant=variant, profile=REDUCED) if reduces else []
+            own, runs = {r.sweep for r in small}, {}
+            full = self.report.recipes(variant=variant, profile=PROFILE)
+            for recipe in small + [r for r in full if r.sweep not in own]:
+                runs.setdefault(recipe.run, []).append(recipe)
             self._runs[variant] = runs
         return self._runs[variant]
 
-    def plans(self, run: str, variant: str, where: str) -> list[Plan]:
+    def recipes(self, run: str, variant: str, where: str) -> list[Recipe]:
         """The plans of one run in the order of their seeds. Raises RecipeError naming `where` for an unknown one, and
         Unjudged for a point of a grid that the reduced one leaves out."""
         runs = self.runs(variant, where)
@@ -59,7 +60,7 @@ class Protocol:
             raise Unjudged(NOT_RUN, f"{run} ({variant}) has no reduced runs")
         if run not in runs:
             raise RecipeError(f"{where}: variant {variant} has no run {run!r}{nearest(run, runs)}")
-        return sorted(runs[run], key=lambda p: p.recipe.seed)
+        return sorted(runs[run], key=lambda p: p.seed)
 
 
 @dataclass
@@ -82,8 +83,8 @@ class Evidence:
         """What was reduced in the runs used, in the words of the report's file; of whole runs the seeds there are."""
         told: dict[str, None] = {}
         for run in dict.fromkeys((r.run, r.variant) for r in self.asked if r.id in self.used):
-            plans = self.protocol.plans(*run, self.where)
-            made = sum(p.recipe.id in self.used for p in plans)
+            plans = self.protocol.recipes(*run, self.where)
+            made = sum(p.id in self.used for p in plans)
             told[plans[0].reduced or f"{made} of {len(plans)} seeds" * (made < len(plans))] = None
         return "; ".join(t or "others in full" for t in sorted(told, key=lambda t: not t)) if any(told) else ""
 
@@ -99,7 +100,7 @@ class Evidence:
 
     def recipes(self, run: str, variant: str | None = None) -> list[Recipe]:
         """The whole protocol of a run, without asking for its records."""
-        return [p.recipe for p in self.protocol.plans(run, variant or self.claim.variant, self.where)]
+        return self.protocol.recipes(run, variant or self.claim.variant, self.where)
 
     def runs(self, *names: str) -> list[str]:
         """The claim's runs of these names, or points of their grids."""
@@ -153,8 +154,8 @@ class Evidence:
 
     def _command(self, run: str, variant: str, ids: list[str]) -> tuple[str, str]:
         """What makes the records of these recipes of a run, and how long that is expected to take."""
-        plans = [p for p in self.report.plans(run, variant, PROFILE) if p.recipe.id in ids]
-        return plans[0].command(run), f"about {core_time(p.recipe for p in plans)}"
+        plans = [p for p in self.report.recipes(run, variant, PROFILE) if p.id in ids]
+        return plans[0].command(run), f"about {core_time(plans)}"
 
     def _anew(self, records: list[Record]) -> str:
         """The command that makes these records again, as the present version keeps them."""

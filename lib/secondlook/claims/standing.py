@@ -49,9 +49,9 @@ def standing(report: Report, store: Records) -> Standing:
     """Where the evidence of this report stands in these records."""
     found, states, told = store.of(report.name), [], {}
     for (run, variant), plans in _runs(report, PROFILE).items():
-        made = [p.recipe.id in found and counts(found[p.recipe.id]) for p in plans]
+        made = [p.id in found and counts(found[p.id]) for p in plans]
         small = _runs(report, REDUCED).get((run, variant), [])
-        words = {p.reduced: None for p in small if p.recipe.id in found and counts(found[p.recipe.id], True)}
+        words = {p.reduced: None for p in small if p.id in found and counts(found[p.id], True)}
         state = "full" if all(made) else "partial" if any(made) else "reduced" if words else ""
         states.append(state)
         told |= words if state == "reduced" else {}
@@ -80,8 +80,8 @@ def refreshed(text: str, table: str) -> str:
 
 def _runs(report: Report, profile: str) -> dict[tuple[str, str], list]:
     runs: dict[tuple[str, str], list] = {}
-    for plan in report.plans(profile=profile):
-        runs.setdefault((plan.run, plan.recipe.variant), []).append(plan)
+    for plan in report.recipes(profile=profile):
+        runs.setdefault((plan.sweep, plan.variant), []).append(plan)
     return runs
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from secondlook.estimates import core_time
 from secondlook.figures.published import Comparison, Row, compare, fair
 from secondlook.figures.values import VARIANT_WORDS, caption, counted, flat, percent, told_mean
-from secondlook.recipe import nearest
-from secondlook.reports import Plan, Report
+from secondlook.recipe import Recipe, nearest
+from secondlook.reports import Report
 from secondlook.sections import VERDICTS
 
 SHORT = 7  # digits of a record's id
@@ -169,22 +169,21 @@ def _measured(c: Comparison) -> str:
 
 
 def missing_table(
-    plans: Iterable[Plan], caption: str = "Runs without records, and the commands that make them"
+    recipes: Iterable[Recipe], caption: str = "Runs without records, and the commands that make them"
 ) -> Table:
     """Every run of which records are missing: how many, what they take, and the command.
 
-    `plans` are those without a record, as `Chapter.missing` has them. Shared recipes are counted once. A long one is
+    `recipes` are those without a record, as `Chapter.missing` has them. Shared recipes are counted once. A long one is
     folded, and its caption then says how many records it lists.
     """
-    groups: dict[tuple, dict[str, Plan]] = {}
-    for plan in plans:
-        r = plan.recipe
-        groups.setdefault((r.report, plan.run or r.run, r.variant, r.profile), {})[r.id] = plan
+    groups: dict[tuple, dict[str, Recipe]] = {}
+    for r in recipes:
+        groups.setdefault((r.report, r.sweep or r.run, r.variant, r.profile), {})[r.id] = r
     told = []
     for (_, run, variant, _), own in groups.items():
         words = VARIANT_WORDS.get(variant, variant)
         command = next(iter(own.values())).command(run)
-        takes = core_time(p.recipe for p in own.values())
+        takes = core_time(own.values())
         told.append((run, words, len(own), takes, Html(_code(f"`{command}`"), command)))
     heads = ("run", "variant", "records", "takes about", "command")
     folded = len(told) > LONG
