@@ -15,7 +15,7 @@ from secondlook.publish.outputs import joined
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NONE_YET = [pytest.param(None, marks=pytest.mark.skip(reason="there is no notebook yet"))]
 DECLARED = r"\w+ = \S.*  # \S"
-LONGEST = 10  # lines of a code cell; the parameters cell is a list, one line a parameter
+LONGEST = 20  # lines of a code cell; the parameters cell is a list, one line a parameter
 
 
 def faults(path: Path) -> list[str]:
@@ -47,13 +47,20 @@ def _faults_of(cell: dict):
         yield "is tagged nbval-check-output without keep_output: its output would be stripped, and the check pass"
     if "nbval-check-output" in tags and not outputs:
         yield "is tagged nbval-check-output and has no stored output: nothing would be checked"
-    if re.search(r"^\s*(import|from)\s+torch\b|^\s*import\b.*,\s*torch\b", source, re.MULTILINE):
-        yield "imports torch: a notebook speaks through the library"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS or NONE_YET, ids=lambda path: getattr(path, "stem", "none"))
 def test_a_notebook_keeps_the_contract(path):
     assert faults(path) == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_chapter_shows_how_its_model_is_trained(path):
+    everything = "\n".join("".join(cell["source"]) for cell in json.loads(path.read_text())["cells"])
+    assert "optimizer.step()" in everything or "W -= settings.learning_rate" in everything
+    assert "live_loss(" in everything
+    for part in ("## The experiment in plain sight", "## Exercises", "## Summary", "## References"):
+        assert part in everything
 
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -83,12 +90,9 @@ def test_a_good_notebook_has_no_fault(tmp_path):
 @pytest.mark.parametrize(
     ("cell", "change", "says"),
     [(1, {"metadata": {}}, "tag exactly one"), (1, {"source": "p = 1"}, "what it is"),
-     (1, {"source": "p = [1]  # list"}, "must be text"), (3, {"source": "1\n" * 11}, "has 11 lines"),
+     (1, {"source": "p = [1]  # list"}, "must be text"), (3, {"source": "1\n" * 21}, "has 21 lines"),
      (3, {"outputs": [{}]}, "strip it"), (2, {"outputs": []}, "nothing would be checked"),
-     (2, {"metadata": {"tags": ["nbval-check-output"]}}, "the check pass"),
-     (3, {"source": "import torch.nn as nn"}, "imports torch"),
-     (3, {"source": "if 1:\n    from torch import nn"}, "imports torch"),
-     (3, {"source": "import os, torch"}, "imports torch")],
+     (2, {"metadata": {"tags": ["nbval-check-output"]}}, "the check pass")],
 )  # fmt: skip
 def test_each_fault_is_found(tmp_path, cell, change, says):
     notebook = copy.deepcopy(GOOD)

@@ -1,0 +1,79 @@
+"""What the teaching cells of a notebook use: source code on the page, a few images as tensors, a loss curve."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from IPython.display import Markdown
+from torch import Tensor, nn
+
+from secondlook.data import standins
+from secondlook.figures.tables import Table, table
+from secondlook.figures.template import CLASS_COLOURS, DASHES, faded, finish
+from secondlook.models import macs, parameter_count
+
+
+def source(*objects) -> Markdown:
+    """The source code of functions and classes, highlighted, in the order given."""
+    return Markdown("```python\n" + "\n\n".join(inspect.getsource(o).rstrip() for o in objects) + "\n```")
+
+
+def few_images(chapter, count: int, test: bool = False) -> tuple[Tensor, Tensor, str]:
+    """`count` images of the chapter's classes, their labels, and the name of the data set for a caption.
+
+    Images are float32 (n, channels, side, side) in [0, 1]; labels int64 (n,), the place of the class in the recipe.
+    Where the data set is not at hand they are drawn by code, as the name says.
+    """
+    images, classes = chapter.images or standins.draw(chapter.data.name), chapter.data.classes
+    x, y = (images.x_test, images.y_test) if test else (images.x_train, images.y_train)
+    if classes:
+        there = np.flatnonzero(np.isin(y, classes))[:count]
+        x, y = x[there], np.searchsorted(np.sort(classes), y[there])
+    pixels = torch.from_numpy(np.ascontiguousarray(x[:count]))
+    pixels = pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
+    return pixels.float() / 255, torch.from_numpy(np.asarray(y[:count], np.int64)), images.title
+
+
+@torch.no_grad()
+def layer_table(model: nn.Module, image_shape: tuple[int, ...], caption: str = "") -> Table:
+    """A row for each layer with weights, in the order of the forward pass: type, output's shape, parameters."""
+    rows: list[tuple] = []
+
+    def noted(layer, _, output):
+        rows.append((layer._get_name(), " × ".join(map(str, output.shape[1:])), f"{parameter_count(layer):,}"))
+
+    layers = [m for m in model.modules() if not list(m.children()) and list(m.parameters(recurse=False))]
+    hooks = [layer.register_forward_hook(noted) for layer in layers]
+    training = model.training
+    model.eval()(torch.zeros(1, *image_shape))
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    rows = [(f"{i}  {name}", *rest) for i, (name, *rest) in enumerate(rows, 1)]
+    total = f"{parameter_count(model):,} parameters, {macs(model, image_shape) / 1e9:.3f} GMACs an image"
+    return table(rows, ("layer", "output", "parameters"), f"{caption}: {total}" if caption else total)
+
+
+def live_loss(losses: Mapping[str, Sequence[float]], where: str, chance: float | None = None,
+              id: str = "live-loss") -> go.Figure:  # fmt: skip
+    """The training loss of each step just taken, and its running mean over a tenth of the steps, by name of the run.
+
+    `where` says what was trained on; `chance` is the loss of a model that gives every class the same probability.
+    """
+    figure, ends = go.Figure(), {}
+    for k, (name, run) in enumerate(losses.items()):
+        window, colour = max(1, len(run) // 10), CLASS_COLOURS[k]
+        mean = np.convolve(run, np.ones(window) / window, "valid")
+        ends[name] = f"{name} from {mean[0]:.3g} to {mean[-1]:.3g}"
+        steps = np.arange(1, len(run) + 1)
+        figure.add_scatter(x=steps, y=np.asarray(run, float), mode="lines", hoverinfo="skip", showlegend=False,
+                           line={"color": faded(colour, 0.35), "width": 1})  # fmt: skip
+        figure.add_scatter(x=steps[window - 1 :], y=mean, name=name, mode="lines",
+                           line={"color": colour, "width": 2.5, "dash": DASHES[k % len(DASHES)]})  # fmt: skip
+    if chance is not None:
+        figure.add_hline(chance, annotation_text="chance", annotation_position="top right")
+    figure.update_layout(xaxis_title="step", yaxis_title="training loss, mean of a tenth of the steps", hovermode="x")
+    title = f"Training loss in {max(map(len, losses.values()))} steps: {', '.join(ends.values())}"
+    return finish(figure, id, title, f"Line chart of the loss of each training step. {title}.", f"live · {where}", 320)
