@@ -20,16 +20,22 @@ def chapter(name, images=None, classes=()):
 def test_few_images_are_tensors_of_the_data_set_or_its_named_stand_in(name, shape):
     images = standins.draw(name, 40, 20)
     x, y, title = few_images(chapter(name, images), 30)
-    assert x.shape == (30, *shape) and x.dtype == torch.float32 and 0 <= x.min() and x.max() <= 1
+    assert x.shape == (30, *shape)
+    assert x.dtype == torch.float32
+    assert x.min() >= 0
+    assert x.max() <= 1
     pixels = x[3].permute(1, 2, 0).squeeze(-1).numpy() * 255
-    assert np.array_equal(pixels.round(), images.x_train[3]) and y[3] == images.y_train[3]
-    assert "stand-in" in title and "stand-in" in few_images(chapter(name), 30, test=True)[2]
+    assert np.array_equal(pixels.round(), images.x_train[3])
+    assert y[3] == images.y_train[3]
+    assert "stand-in" in title
+    assert "stand-in" in few_images(chapter(name), 30, test=True)[2]
 
 
 def test_labels_are_places_among_the_classes_of_the_recipe():
     images = standins.draw("mnist", 100, 20)
     x, y, _ = few_images(chapter("mnist", images, (3, 7)), 15)
-    assert set(y.tolist()) == {0, 1} and len(x) == len(y) == 15
+    assert set(y.tolist()) == {0, 1}
+    assert len(x) == len(y) == 15
     there = images.y_train[np.isin(images.y_train, (3, 7))][:15]
     assert ((there == 7) == (y.numpy() == 1)).all()
 
@@ -38,13 +44,16 @@ def test_a_layer_table_has_every_layer_with_weights_in_order():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).train()
     table = layer_table(model, (3, 8, 8), "A model")
     assert [row[0].split()[1] for row in table.rows] == ["Conv2d", "Linear"]
-    assert table.rows[0][1:] == ("4 × 6 × 6", "112") and model.training
-    assert f"{112 + 725:,} parameters" in table.caption and str(table).startswith("A model")
+    assert table.rows[0][1:] == ("4 × 6 × 6", "112")
+    assert model.training
+    assert f"{112 + 725:,} parameters" in table.caption
+    assert str(table).startswith("A model")
 
 
 def test_the_live_loss_curve_states_where_it_begins_and_ends():
     figure = live_loss({"SGD": [3.0] * 10 + [1.0] * 10}, "stand-in · 20 images", chance=2.0)
-    assert "SGD from 3 to 1" in figure.layout.title.text and "stand-in" in figure.layout.title.subtitle.text
+    assert "SGD from 3 to 1" in figure.layout.title.text
+    assert "stand-in" in figure.layout.title.subtitle.text
 
 
 def test_source_is_highlighted_code_of_what_is_asked():
