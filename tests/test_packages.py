@@ -2,10 +2,15 @@
 
 import ast
 import re
+import shutil
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from secondlook import reports
 
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTED = {
@@ -50,3 +55,26 @@ def test_nothing_is_installed_without_a_hash_or_built_with_fetched_tools(tmp_pat
 def test_it_is_pinned_and_hashed(package):
     pins = (ROOT / "requirements.txt").read_text()
     assert re.search(rf"^{package}==\S+ \\\n    --hash=sha256:[0-9a-f]{{64}}", pins, re.MULTILINE)
+
+
+def test_a_wheel_brings_reports_logs_notebooks_and_the_mark_of_types(tmp_path):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("lib", "reports", "notebooks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "wheels", "."]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "wheels").glob("*.whl")
+    held = {name.split("/share/secondlook/")[-1] for name in zipfile.ZipFile(wheel).namelist()}
+    ours = [*ROOT.glob("reports/*.toml"), *ROOT.glob("reports/logs/*.csv"), *ROOT.glob("notebooks/*.ipynb")]
+    assert {"secondlook/py.typed", *(path.relative_to(ROOT).as_posix() for path in ours)} <= held
+
+
+def test_a_package_used_outside_the_project_reads_the_reports_it_came_with(tmp_path, monkeypatch):
+    monkeypatch.setattr(reports, "SHIPPED", reports.ROOT)
+    monkeypatch.setattr(reports, "ROOT", tmp_path)
+    reports.read.cache_clear()
+    assert reports.chapters() == ["linear", "alexnet", "optimizers", "vgg", "vae"]
+    assert reports.read("vgg").recipes("vgg16")
+    assert reports.log("optimizers_keras")
+    reports.read.cache_clear()

@@ -69,6 +69,10 @@ def _settle_in() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="secondlook", description="Five reports on image classification, run again.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    with suppress(ImportError):  # an environment from before it was asked for goes on without
+        import shtab
+
+        shtab.add_argument_to(parser, "--print-completion", help="what a shell needs to complete these commands")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     listing = _command(commands, "list", _list, "reports, runs, and which records are there")

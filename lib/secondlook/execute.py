@@ -68,7 +68,7 @@ def _job(name: str, assignments: list[str], folder: Path, root: Path | None) -> 
     """Notebook, checked values and output, or a ParameterError."""
     if name not in (known := reports.chapters(root)):
         raise ParameterError(f"there is no notebook of a report {name!r}{nearest(name, known)}")
-    notebook = (root or reports.ROOT) / "notebooks" / f"{name}.ipynb"
+    notebook = reports.home(root) / "notebooks" / f"{name}.ipynb"
     defaults = declared(notebook)
     try:
         values = parse(assignments, defaults)
