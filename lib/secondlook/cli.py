@@ -113,6 +113,13 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("report", nargs="?", help="only this report")
     _json_and_folders(check)
 
+    predict = _command(commands, "predict", _predict, "what a trained model says of an image of your own")
+    predict.add_argument("model", help="REPORT/RUN, for instance vgg/vgg16")
+    predict.add_argument("image", type=Path, help="a PNG, JPEG or WebP file; a digit on white or on black")
+    predict.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
+    predict.add_argument("--out", type=Path, help="where the image under its Grad-CAM goes (default: IMAGE.cam.png)")
+    _json_and_folders(predict)
+
     bench = _command(commands, "bench", _bench, "speed against the loop a user would otherwise write")
     bench.add_argument("report", nargs="?", help="only this report's nets")
     bench.add_argument("--quick", action="store_true", help="shorter measurements")
@@ -318,6 +325,26 @@ def _check(arguments) -> int:
         if j.indication:
             print(f"{'':<27} Indication, no verdict: {j.indication.says}")
     return int(bool(store.problems))
+
+
+def _predict(arguments) -> int:
+    from secondlook.files import check_writable
+    from secondlook.predict import predict
+
+    out = arguments.out or arguments.image.with_suffix(".cam.png")
+    check_writable(out.absolute().parent, "--out")
+    store = Records(arguments.records_dir)
+    found = predict(arguments.model, arguments.image, store, arguments.runs_dir, arguments.variant)
+    found.picture.save(out)
+    best = dict(list(found.probabilities.items())[:5])
+    if arguments.json:
+        print(json.dumps({"record": found.record.id, "probabilities": best, "picture": str(out)}, indent=1))
+        return 0
+    print(f"{found.record.recipe}, trained on {found.record.data_name}")
+    for name, share in best.items():
+        print(f"{name:<16} {share:7.2%}")
+    print(f"where it looks: {out}")
+    return 0
 
 
 def _bench(arguments) -> int:

@@ -1,0 +1,84 @@
+"""What a trained model says of an image of one's own, and where it looks: `secondlook predict`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from secondlook.recipe import PROFILES, RecipeError
+from secondlook.record import Record, RecordError, Records
+from secondlook.reports import read
+
+SHOWN = 448  # pixels a side of the picture with the heat map
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """`probabilities` by class name, the largest first; `picture` is the image under its Grad-CAM."""
+
+    record: Record
+    probabilities: dict[str, float]
+    picture: Image.Image
+
+
+def trained(name: str, records: Records, runs_dir: Path, variant: str | None = None):
+    """The record and the `TrainedModel` of `name`, "REPORT/RUN": the best profile whose weights are here.
+
+    Raises RecipeError for a name that is none, RecordError with the command that makes them where no weights are here.
+    """
+    report, slash, run = name.partition("/")
+    if not slash:
+        raise RecipeError(f"{name!r} names no model; write REPORT/RUN, for instance vgg/vgg16")
+    for profile in reversed(PROFILES):
+        for record in records.find(read(report).recipes(run, variant, profile)):
+            try:
+                return record, record.load_model(runs_dir)
+            except RecordError:
+                continue
+    raise RecordError(f"no trained weights of {name} are here; make them: secondlook train {report} --run {run} "
+                      "(--profile reduced or quick takes less time than full)")  # fmt: skip
+
+
+def predict(name: str, image: Path, records: Records, runs_dir: Path, variant: str | None = None) -> Prediction:
+    """What the model `name` says of the image in a file, cut to its middle square and scaled as its data set is.
+
+    Greyscale for a model of digits, white on black: a bright background is inverted. Raises RecordError for what is no
+    image, besides what `trained` raises.
+    """
+    record, model = trained(name, records, runs_dir, variant)
+    pixels = pixels_of(image, model.image_size, len(model.mean))
+    found = model.probabilities(pixels[None])[0]
+    order = np.argsort(-found)
+    picture = _under_heat(model, pixels, int(order[0]))
+    return Prediction(record, {model.class_names[i]: float(found[i]) for i in order}, picture)
+
+
+def pixels_of(path: Path, side: int, channels: int) -> np.ndarray:
+    """The middle square of the image in a file, uint8 (side, side, 3), or (side, side) of a digit, light on dark."""
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGB" if channels == 3 else "L")
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise RecordError(f"{path}: not an image that can be read ({error}); give a PNG, JPEG or WebP file") from None
+    pixels = np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS))
+    return 255 - pixels if channels == 1 and np.median(pixels) > 127 else pixels
+
+
+def _under_heat(model, pixels: np.ndarray, answer: int) -> Image.Image:
+    """The image with the Grad-CAM of `answer` in red over it, at the last layer with a map of 7 × 7 cells or more."""
+    import torch
+
+    from secondlook.insight.cam import class_activation_maps
+    from secondlook.insight.faithfulness import deep_layer
+    from secondlook.models import cam_layers
+
+    shown = Image.fromarray(pixels).convert("RGB").resize((SHOWN, SHOWN), Image.Resampling.BICUBIC)
+    layers = list(cam_layers(model.model))
+    if not layers:
+        return shown
+    x = model.preprocess(pixels[None]).float()
+    layer = layers[deep_layer(model.model.float(), x, layers)]
+    heat = class_activation_maps(model.model, x, torch.tensor([answer]), [layer], ("gradcam",))[0, 0, 0]
+    mask = Image.fromarray(np.uint8(160 * heat)).resize((SHOWN, SHOWN), Image.Resampling.BICUBIC)
+    return Image.composite(Image.new("RGB", shown.size, "#d2000f"), shown, mask)
