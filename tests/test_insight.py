@@ -1,20 +1,21 @@
 """What is read from a trained net: worked out by hand where it can be, and the net left as it was."""
 
 import copy
+import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from secondlook import insight, models
 from secondlook.data.loader import DeviceLoader
-from secondlook.insight import cam, embeddings, kernels, maps, pictures, walk
-from secondlook.insight.activations import spread
+from secondlook.insight import embeddings, maps
 
-SIDE = cam.SIDE
+SIDE = maps.SIDE
 SMALL = {
     "lenet": ({"num_classes": 3}, (3, 32)),
     "keras_cnn": ({"width": 0.125}, (3, 32)),
@@ -62,11 +63,30 @@ def by_hand(net: Tiny, x: np.ndarray, target: int) -> dict[str, np.ndarray]:
 def test_activation_maps_are_those_worked_out_by_hand():
     net, x = Tiny(), torch.rand(3, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
     targets = torch.tensor([0, 1, 1])
-    got = cam.class_activation_maps(net, x, targets, ["conv"])
+    got = maps.class_activation_maps(net, x, targets, ["conv"])
     assert got.shape == (3, 1, 3, SIDE, SIDE)
     for n in range(3):
         for m, expected in enumerate(by_hand(net, x[n].numpy(), int(targets[n])).values()):
             np.testing.assert_allclose(got[n, 0, m], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["lenet", "vgg", "conv_vgg"])
+def test_activation_maps_are_those_of_pytorch_grad_cam(name):
+    import pytorch_grad_cam as theirs
+
+    options, (channels, side) = SMALL[name]
+    net, x, y = models.build(name, **options).eval(), torch.randn(3, channels, side, side), torch.tensor([0, 1, 1])
+    layers = list(models.cam_layers(net))
+    found = maps.class_activation_maps(net, x, y, layers)
+    for k, layer in enumerate(layers):
+        own = models.cam_layers(net)[layer]
+        for m, kind in enumerate((theirs.GradCAM, theirs.HiResCAM, theirs.LayerCAM)):
+            cam = kind(model=net, target_layers=[own])
+            cam.activations_and_grads(x).gather(1, y[:, None]).sum().backward()
+            seen = (cam.activations_and_grads.activations[0].numpy(), cam.activations_and_grads.gradients[0].numpy())
+            raw = torch.from_numpy(cam.get_cam_image(x, own, None, *seen, False))
+            cam.activations_and_grads.release()
+            np.testing.assert_allclose(found[:, k, m], maps.scaled(raw.float()).numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
@@ -74,8 +94,8 @@ def test_activation_maps_need_no_gradients_of_the_caller(mode):
     net, targets = Tiny().requires_grad_(False), torch.tensor([0, 1])
     with mode():
         x = torch.rand(2, 1, SIDE, SIDE)
-        found = cam.class_activation_maps(net, x, targets, ["conv"])
-    np.testing.assert_array_equal(found, cam.class_activation_maps(net, x.clone(), targets, ["conv"]))
+        found = maps.class_activation_maps(net, x, targets, ["conv"])
+    np.testing.assert_array_equal(found, maps.class_activation_maps(net, x.clone(), targets, ["conv"]))
 
 
 @pytest.mark.parametrize("corner", [(slice(0, 4), slice(0, 4)), (slice(10, 14), slice(0, 4))], ids=["top", "bottom"])
@@ -85,9 +105,9 @@ def test_a_net_that_sees_one_corner_has_its_peak_there(corner):
     net = Tiny(window)
     net.output.weight.data = net.output.weight.data.abs()
     x = torch.rand(4, 1, SIDE, SIDE) + 0.1
-    found = cam.class_activation_maps(net, x, torch.zeros(4, dtype=torch.int64), ["conv"])
-    measured = cam.focus(found)
-    names = dict(zip(cam.MEASURES, np.moveaxis(measured, -1, 0)))
+    found = maps.class_activation_maps(net, x, torch.zeros(4, dtype=torch.int64), ["conv"])
+    measured = maps.focus(found)
+    names = dict(zip(maps.MEASURES, np.moveaxis(measured, -1, 0)))
     assert (found * (1 - window.numpy())).max() == 0
     assert np.all((names["peak_row"] * SIDE > corner[0].start) & (names["peak_row"] * SIDE < corner[0].stop))
     assert np.all((names["peak_column"] * SIDE > corner[1].start) & (names["peak_column"] * SIDE < corner[1].stop))
@@ -114,7 +134,7 @@ def test_looking_leaves_the_net_as_it_was_and_maps_every_layer(name):
     net(x).sum().backward()
     next(net.children()).eval()  # a mode that no call of train() or eval() would restore
     before, layers = state_of(net), list(models.cam_layers(net))
-    found = cam.class_activation_maps(net, x, torch.tensor([0, 1, 1]), layers)
+    found = maps.class_activation_maps(net, x, torch.tensor([0, 1, 1]), layers)
     drawn, channels_found = maps.feature_maps(net, x, torch.tensor([0, 1, 1]), [layers[0], layers[-1]], count=2)
     assert same(state_of(net), before)
     assert found.shape == (3, len(layers), 3, SIDE, SIDE)
@@ -129,10 +149,10 @@ def test_looking_leaves_the_net_as_it_was_and_maps_every_layer(name):
 def test_a_bfloat16_or_float64_net_is_looked_at_in_float32():
     net = models.build("lenet", num_classes=3)
     x = torch.randn(2, 3, 32, 32)
-    plain = cam.class_activation_maps(net, x, torch.tensor([0, 1]), ["conv1", "conv2"])
+    plain = maps.class_activation_maps(net, x, torch.tensor([0, 1]), ["conv1", "conv2"])
     doubled = copy.deepcopy(net).double()
     np.testing.assert_allclose(
-        cam.class_activation_maps(doubled, x.double(), torch.tensor([0, 1]), ["conv1", "conv2"]), plain, atol=1e-6
+        maps.class_activation_maps(doubled, x.double(), torch.tensor([0, 1]), ["conv1", "conv2"]), plain, atol=1e-6
     )
     assert next(doubled.parameters()).dtype == torch.float64
 
@@ -142,7 +162,7 @@ def test_measures_of_even_pointed_and_empty_maps():
     pointed[2, 11] = 1.0
     ramp = np.tile(np.arange(SIDE) / (SIDE - 1), (SIDE, 1))
     stack = np.stack([even, pointed, empty, ramp])[:, None, None].astype(np.float32)
-    e, p, nothing, r = cam.focus(stack)[:, 0, 0]
+    e, p, nothing, r = maps.focus(stack)[:, 0, 0]
     assert r[1] == pytest.approx(0.5)
     assert e[:3] == pytest.approx([1.0, 1.0, 64 / 196], abs=1e-5)
     assert p[:5] == pytest.approx([0.0, 1 / 196, 0.0, 2.5 / SIDE, 11.5 / SIDE], abs=1e-6)
@@ -153,7 +173,7 @@ def test_measures_of_even_pointed_and_empty_maps():
 def test_agreement_is_with_the_last_layer():
     first = np.random.default_rng(0).random((SIDE, SIDE))
     stack = np.stack([first, 1 - first, first])[None, :, None].astype(np.float32)
-    assert cam.focus(stack)[0, :, 0, 5] == pytest.approx([1, -1, 1], abs=1e-5)
+    assert maps.focus(stack)[0, :, 0, 5] == pytest.approx([1, -1, 1], abs=1e-5)
 
 
 def test_feature_maps_come_in_the_order_of_their_relevance():
@@ -163,22 +183,24 @@ def test_feature_maps_come_in_the_order_of_their_relevance():
     best = int((a * g).sum((1, 2)).argmax())
     found, channels = maps.feature_maps(net, x, torch.tensor([1]), ["conv"], count=3)
     assert channels.tolist() == [[[best, 1 - best, -1]]]
-    expected = pictures.stretched(a.numpy()[[best, 1 - best]])
+    expected = a.numpy()[[best, 1 - best]]
+    expected -= expected.min((1, 2), keepdims=True)
+    expected /= expected.max((1, 2), keepdims=True)
     np.testing.assert_allclose(found["conv"][0], expected, atol=1e-6)
 
 
 def test_kernels_of_the_first_layer_are_its_weights():
     net = models.build("lenet")
-    found = kernels.first_kernels(net)
+    found = maps.first_kernels(net)
     assert found.shape == (6, 3, 5, 5)
     assert found.dtype == np.float16
     np.testing.assert_allclose(found, net.conv1.weight.detach().numpy(), atol=1e-3)
-    assert kernels.first_kernels(models.build("mlp_vae", image_size=8, width=0.01)).size == 0
+    assert maps.first_kernels(models.build("mlp_vae", image_size=8, width=0.01)).size == 0
 
 
 def test_layers_are_spread_from_the_first_to_the_last():
-    assert spread(list("abcdefghijk"), 5) == ["a", "c", "f", "i", "k"]
-    assert spread(["a", "b"], 5) == ["a", "b"]
+    assert insight.spread(list("abcdefghijk"), 5) == ["a", "c", "f", "i", "k"]
+    assert insight.spread(["a", "b"], 5) == ["a", "b"]
 
 
 def test_principal_components_keep_what_varies():
@@ -227,10 +249,16 @@ def test_what_does_not_vary_has_no_places():
         assert place(np.eye(3, dtype=np.float32)).shape == (3, 2)
 
 
-def test_a_sheet_gives_its_pictures_back():
+def pictures(encoded, rows, columns):
+    """The pictures of a sheet, float32 (rows, columns, h, w)."""
+    flat = np.asarray(Image.open(io.BytesIO(encoded.tobytes())).convert("L"), np.float32) / 255
+    return flat.reshape(rows, flat.shape[0] // rows, columns, -1).swapaxes(1, 2)
+
+
+def test_a_sheet_holds_its_pictures_edge_to_edge():
     x = np.zeros((2, 3, 16, 16), np.float32)
     x[1, 2, :8] = 1.0
-    again = pictures.pictures(pictures.sheet(x, quality=95), 2, 3)
+    again = pictures(maps.sheet(x, quality=95), 2, 3)
     assert again.shape == x.shape
     assert np.abs(again - x).max() < 0.1
 
@@ -238,12 +266,12 @@ def test_a_sheet_gives_its_pictures_back():
 def test_the_walk_is_centred_on_the_mean_and_follows_the_greatest_spread():
     vae = models.build("mlp_vae", image_size=16, width=0.05, latent_size=3, decoder="tanh").train()
     means = (np.random.default_rng(0).normal(size=(200, 3)) * [0.1, 3.0, 1.0] + [1, 2, 3]).astype(np.float32)
-    axes = walk.plane(means)
+    axes = embeddings.walk_plane(means)
     assert np.abs(axes[1]).argmax() == 1
     assert np.linalg.norm(axes[1:], axis=1) == pytest.approx([3.0, 1.0], rel=0.2)
     for parameter in vae.decoder.parameters():
         parameter.data *= 3  # or every frame would be grey
-    frames = pictures.pictures(walk.latent_walk(vae, means)["walk"], 15, 15)
+    frames = pictures(embeddings.latent_walk(vae, means)["walk"], 15, 15)
     assert frames.shape == (15, 15, 16, 16)
     centre, across, down = torch.from_numpy(axes)
     for row, column, z in (
@@ -251,7 +279,7 @@ def test_the_walk_is_centred_on_the_mean_and_follows_the_greatest_spread():
         (0, 14, centre + 2.5 * (across + down)),
         (14, 14, centre + 2.5 * (across - down)),
     ):
-        there = walk.drawn(vae, vae.decode(z[None]).detach())[0]
+        there = embeddings.drawn(vae, vae.decode(z[None]).detach())[0]
         near = np.abs(frames - there).mean((2, 3))
         assert near[row, column] < 0.05
         assert near[row, column] < near.max() / 3
@@ -272,7 +300,7 @@ def trained(monkeypatch):
 def test_a_record_gets_all_that_a_page_needs(trained):
     net, loader = trained
     index, before = np.arange(1000, 1120), state_of(net)
-    metrics, arrays = insight.collect(net, None, loader, index)
+    metrics, arrays = insight.collect(net, loader, index)
     assert same(state_of(net), before)
     assert {"kernels", "embedding_pca", "embedding_tsne", "embedding_umap", "embedding_index", "cam_maps", "cam_focus",
             "cam_index", "maps_conv1", "maps_conv2", "maps_channels"} <= set(arrays)  # fmt: skip
@@ -286,7 +314,7 @@ def test_a_record_gets_all_that_a_page_needs(trained):
     assert np.array_equal(arrays["cam_labels"], rows % 3)
     wrong = arrays["cam_predictions"] != arrays["cam_labels"]
     assert 0 < wrong.sum() < 20
-    one = cam.class_activation_maps(net, x[rows[:1]], torch.from_numpy(answers[rows[:1]]), ["conv1", "conv2"])
+    one = maps.class_activation_maps(net, x[rows[:1]], torch.from_numpy(answers[rows[:1]]), ["conv1", "conv2"])
     assert np.abs(arrays["cam_maps"][0] / 255 - one[0]).max() < 0.01
     assert np.array_equal(arrays["cam_focus_right"], answers[arrays["cam_focus_index"] - 1000]
                           == (arrays["cam_focus_index"] - 1000) % 3)  # fmt: skip
@@ -298,24 +326,23 @@ def test_what_is_not_installed_is_named_and_the_rest_collected(trained, monkeypa
     net, loader = trained
     monkeypatch.undo()
     monkeypatch.setattr(embeddings, "tsne", lambda x: x[:, :2])
-    for name in ("umap", "pytorch_grad_cam"):
-        monkeypatch.setitem(sys.modules, name, None)
-    metrics, arrays = insight.collect(net, None, loader, np.arange(120))
-    assert metrics["not_collected"] == ["umap", "cam"]
-    assert {"embedding_tsne", "maps_conv1", "cam_index"} <= set(arrays)
-    assert "cam_maps" not in arrays
+    monkeypatch.setitem(sys.modules, "umap", None)
+    metrics, arrays = insight.collect(net, loader, np.arange(120))
+    assert metrics["not_collected"] == ["umap"]
+    assert {"embedding_tsne", "maps_conv1", "cam_maps"} <= set(arrays)
+    assert "embedding_umap" not in arrays
 
 
 def test_a_net_that_diverged_or_died_is_no_error(trained):
     net, loader = trained
     net.dense2.bias.data.fill_(-1e4)  # nothing gets through
-    metrics, arrays = insight.collect(net, None, loader, np.arange(120))
+    metrics, arrays = insight.collect(net, loader, np.arange(120))
     assert not arrays["embedding_tsne"].any()
     assert np.isnan(arrays["cam_focus"]).all()
     assert metrics["cam_entropy"] == [[None] * 3] * 2
     net.conv1.bias.data.fill_(torch.nan)
     net.dense2.bias.data.fill_(torch.nan)
-    metrics, arrays = insight.collect(net, None, loader, np.arange(120))
+    metrics, arrays = insight.collect(net, loader, np.arange(120))
     assert metrics == {}
     assert set(arrays) == {"kernels"}
 
@@ -338,5 +365,5 @@ def test_evidence_of_a_large_set_is_small():
     kept = embeddings.pca(scores)[0].astype(np.float16)
     assert kept.shape[1] <= 50
     assert kept.nbytes <= 200_000
-    cams = insight.SHOWN * insight.LAYERS * len(cam.METHODS) * SIDE**2
+    cams = insight.SHOWN * insight.LAYERS * len(maps.METHODS) * SIDE**2
     assert cams <= 59_000

@@ -9,9 +9,8 @@ from torch import nn
 
 from secondlook import insight, models
 from secondlook.data.loader import DeviceLoader
-from secondlook.insight import embeddings, faithfulness, focusing, shuffling
-from secondlook.insight.answers import leading_errors
-from secondlook.insight.cam import MEASURES, SIDE
+from secondlook.insight import embeddings, faithfulness, leading_errors
+from secondlook.insight.maps import MEASURES, SIDE
 
 IMAGE = 28  # two pixels to a cell of a map
 
@@ -92,13 +91,6 @@ def test_the_area_under_a_straight_line_is_one_half():
     assert faithfulness.areas(line)[0, 0, 0] == pytest.approx(0.5)
 
 
-def test_rank_correlation_sees_order_alone():
-    x = np.random.default_rng(0).random((1, SIDE, SIDE))
-    values = [faithfulness.rank_correlation(x, y)[0] for y in (np.exp(5 * x), -x, np.ones_like(x))]
-    assert values[:2] == pytest.approx([1, -1])
-    assert np.isnan(values[2])
-
-
 def test_random_weights_change_the_maps_from_the_top_down_and_leave_the_net():
     net = models.build("lenet", num_classes=3).train()
     x, before = torch.randn(4, 3, 32, 32), state_of(net)
@@ -119,13 +111,13 @@ def test_maps_are_read_at_the_deepest_layer_that_can_say_where(side, layer):
 
 @pytest.mark.parametrize(("side", "count"), [(32, 32), (224, 32), (64, 32), (28, 28), (97, 97)])
 def test_cells_are_about_a_pixel_of_a_small_image(side, count):
-    assert shuffling.cells(side) == count
+    assert faithfulness.cells(side) == count
 
 
 @pytest.mark.parametrize("part", ["border", "centre"])
 def test_shuffling_moves_only_its_part_and_loses_no_value(part):
     x = torch.arange(2 * 64 * 64).reshape(2, 1, 64, 64).float()
-    after = shuffling.shuffled(x, part, torch.Generator().manual_seed(0))
+    after = faithfulness.shuffled(x, part, torch.Generator().manual_seed(0))
     moved = (after != x)[:, 0]
     inside = torch.zeros(64, 64, dtype=torch.bool)
     inside[10:54, 10:54] = True
@@ -150,7 +142,7 @@ def test_a_net_loses_its_answers_where_it_looks_and_keeps_them_elsewhere(rows, p
     x, y = spots(rows, rows)
     net = Looker(rows, rows, 32)
     loader = DeviceLoader(x, y, batch_size=16, seed=0, mean=0.0, std=1.0)
-    told = shuffling.shuffling(net, loader, 30)
+    told = faithfulness.shuffling(net, loader, 30)
     assert told["images"] == 30
     assert told["plain"] == told[other] == 1.0
     assert told[part] < 0.9
@@ -161,7 +153,7 @@ def test_a_net_loses_its_answers_where_it_looks_and_keeps_them_elsewhere(rows, p
 def test_wrong_answers_that_change_are_counted():
     x, y = spots(slice(13, 19), slice(13, 19))
     loader = DeviceLoader(x, 1 - y, batch_size=16, seed=0, mean=0.0, std=1.0)
-    told = shuffling.shuffling(Looker(slice(13, 19), slice(13, 19), 32), loader)
+    told = faithfulness.shuffling(Looker(slice(13, 19), slice(13, 19), 32), loader)
     assert told["plain"] == 0.0
     assert told["changed_border"] == 0.0
     assert told["changed_centre"] == told["mended_centre"] > 0.1
@@ -184,8 +176,8 @@ SAID = np.where(np.arange(60) % 4 == 0, (LABELS + 1) % 3, LABELS)
 
 
 def test_a_summary_says_how_often_wrong_answers_are_more_even():
-    high = focusing.summary(measured(LABELS, SAID), LABELS, SAID, (LABELS, SAID), 1)
-    low = focusing.summary(measured(LABELS, SAID, 0.5), LABELS, SAID, (LABELS, SAID), 1)
+    high = faithfulness.summary(measured(LABELS, SAID), LABELS, SAID, (LABELS, SAID), 1)
+    low = faithfulness.summary(measured(LABELS, SAID, 0.5), LABELS, SAID, (LABELS, SAID), 1)
     assert high["cam_effect"]["entropy"] == 1.0
     assert low["cam_effect"]["entropy"] == 0.0
     assert high["cam_effect"]["centre"] == 0.5
@@ -197,18 +189,18 @@ def test_a_summary_says_how_often_wrong_answers_are_more_even():
 
 
 def test_a_summary_of_too_few_answers_is_none_and_json():
-    none = focusing.summary(measured(LABELS, LABELS), LABELS, LABELS, (LABELS, LABELS), 1)
+    none = faithfulness.summary(measured(LABELS, LABELS), LABELS, LABELS, (LABELS, LABELS), 1)
     assert none["cam_effect"]["entropy"] is None
     assert none["cam_pairs"] == []
-    empty = focusing.summary(np.full((60, 2, 6), np.nan), LABELS, SAID, (LABELS, SAID), 0)
+    empty = faithfulness.summary(np.full((60, 2, 6), np.nan), LABELS, SAID, (LABELS, SAID), 0)
     assert json.dumps(empty, allow_nan=False)
 
 
 def test_images_of_interest_are_of_every_class_and_of_the_frequent_mistakes():
     said = SAID.copy()
     said[1:10] = 2
-    rows = focusing.rows_of_interest(LABELS, said)
-    assert focusing.frequent_pairs(LABELS, said)[0] == (0, 2)
+    rows = faithfulness.rows_of_interest(LABELS, said)
+    assert faithfulness.frequent_pairs(LABELS, said)[0] == (0, 2)
     assert set(np.flatnonzero((LABELS == 0) & (said == 2))) <= set(rows.tolist())
     assert set(LABELS[rows][(said == LABELS)[rows]]) == {0, 1, 2}
 
@@ -235,8 +227,8 @@ def trained(monkeypatch):
 def test_a_record_gets_the_tests_of_its_maps_and_every_seed_their_measures(trained):
     net, loader = trained
     before = state_of(net)
-    metrics, arrays = insight.collect(net, None, loader, np.arange(90))
-    alone = insight.measure(net, None, loader)
+    metrics, arrays = insight.collect(net, loader, np.arange(90))
+    alone = insight.measure(net, loader)
     assert same(state_of(net), before)
     assert {k: metrics[k] for k in alone} == alone
     assert {"shuffled", "cam_layer", "cam_effect", "cam_pairs", "cam_centre_right"} <= set(alone)
@@ -251,4 +243,4 @@ def test_a_net_without_finite_answers_has_no_measures(trained):
     net, loader = trained
     with torch.no_grad():
         net.output.bias.fill_(torch.nan)
-    assert insight.measure(net, None, loader) == {}
+    assert insight.measure(net, loader) == {}

@@ -8,7 +8,7 @@ import torch
 
 from secondlook import insight, reports
 from secondlook.experiments import Execution, load_or_produce
-from secondlook.insight.walk import latent_walk
+from secondlook.insight.embeddings import latent_walk
 from secondlook.models import build
 from secondlook.recipe import RecipeError
 

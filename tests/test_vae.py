@@ -9,7 +9,7 @@ import torch
 from secondlook import models
 from secondlook.experiments import Execution, classifier, reading, vae
 from secondlook.experiments.classifier import Task
-from secondlook.insight import embeddings, heads, latents
+from secondlook.insight import embeddings, heads
 from secondlook.recipe import VAE, Recipe, RecipeError
 from secondlook.record import Records
 from secondlook.training import checkpoint as checkpoints
@@ -318,18 +318,18 @@ def test_scikit_learns_machine_has_a_column_for_each_class(heaps):
 def test_points_of_the_hyperplane_lie_on_it():
     generator = np.random.default_rng(0)
     mu, w = generator.normal(size=(30, 8)).astype(np.float32), generator.normal(size=8)
-    points = latents.on_hyperplane(mu, w, 0.7)
+    points = embeddings.on_hyperplane(mu, w, 0.7)
     np.testing.assert_allclose(points @ w + 0.7, 0, atol=1e-5)
     np.testing.assert_allclose(np.cross((mu - points)[:, :3], w[:3]), 0, atol=1e-5)  # moved along the normal
 
 
 def test_a_collapsed_latent_uses_no_dimension():
     labels = np.arange(40) % 2
-    told = latents.measures(np.full((40, 4), 1e-4, np.float32), np.zeros((40, 4), np.float32), labels)
+    told = embeddings.latent_measures(np.full((40, 4), 1e-4, np.float32), np.zeros((40, 4), np.float32), labels)
     assert told["active_dimensions"] == 0
     used = np.zeros((40, 4), np.float32)
     used[:, 2] = 4 * labels + np.random.default_rng(0).normal(0, 0.1, 40)
-    told = latents.measures(used, np.zeros((40, 4), np.float32), labels)
+    told = embeddings.latent_measures(used, np.zeros((40, 4), np.float32), labels)
     assert told["active_dimensions"] == 1
     assert told["silhouette"] > 0.9
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from secondlook.evaluation import distances, metrics
 from secondlook.experiments import reading
 from secondlook.insight import heads
-from secondlook.insight.latents import divergence
+from secondlook.insight.embeddings import divergence
 
 FINITE = st.floats(-20, 20, allow_nan=False, width=32)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from secondlook.data.loader import DeviceLoader
-from secondlook.insight.activations import activations, private_copy
+from secondlook.insight.maps import activations, private_copy
 from secondlook.models.layers import Net
 from secondlook.recipe import Classifier
 from secondlook.training.loop import train

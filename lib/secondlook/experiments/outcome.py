@@ -11,7 +11,7 @@ from secondlook import insight, models, weights
 from secondlook.data.loader import DeviceLoader
 from secondlook.evaluation import metrics as measure
 from secondlook.insight import trajectory
-from secondlook.insight.kernels import first_kernels
+from secondlook.insight.maps import first_kernels
 from secondlook.record import Record
 from secondlook.training.ceilings import matrix_rate
 from secondlook.training.loop import Training
@@ -72,12 +72,12 @@ def _test(task, run: Training) -> tuple[dict, dict]:
     more, scores = _scores(recipe.keep, logits, labels)
     metrics, arrays = metrics | more, arrays | scores
     if recipe.keep == "evidence":
-        more, seen = insight.collect(run.net, recipe, loader, task.parts.test)
+        more, seen = insight.collect(run.net, loader, task.parts.test)
         metrics, arrays = metrics | more, arrays | seen
         if run.path is not None:
             arrays |= trajectory.collect(run.path, run.net, loader.evaluation_batches())
     elif recipe.keep == "predictions":
-        metrics |= insight.measure(run.net, recipe, loader)
+        metrics |= insight.measure(run.net, loader)
     return metrics, arrays
 
 

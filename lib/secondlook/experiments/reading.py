@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from secondlook.data import draws
 from secondlook.evaluation import distances
 from secondlook.evaluation import metrics as measure
+from secondlook.insight import embeddings as latents
 from secondlook.insight import heads as readers
-from secondlook.insight import latents
-from secondlook.insight.activations import evaluating
-from secondlook.insight.kernels import first_kernels
+from secondlook.insight.maps import evaluating, first_kernels
 from secondlook.recipe import Recipe
 
 LOTTERY = 20  # linear heads of each loss, from different starts
@@ -159,7 +158,7 @@ class Reading:
         probe = readers.linear_svc(self.train.mu.numpy(), labels)
         told["probe_accuracy"] = measure.accuracy(truth, _classes(means, probe))
         told["majority_accuracy"] = float(np.bincount(truth).max() / len(truth))
-        told |= latents.measures(means, self.test.log_var.numpy(), truth)
+        told |= latents.latent_measures(means, self.test.log_var.numpy(), truth)
 
     def _judge(self, name: str, predict: Callable) -> None:
         for part, prefix, own in (("test", "", self.test), ("train", "train_", self.train)):

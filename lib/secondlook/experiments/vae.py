@@ -20,7 +20,7 @@ from secondlook.experiments.filing import filed
 from secondlook.experiments.outcome import rounded, telemetry
 from secondlook.experiments.provenance import provenance, versions
 from secondlook.experiments.reading import Reading
-from secondlook.insight.latents import divergence
+from secondlook.insight.embeddings import divergence
 from secondlook.recipe import VAE, Classifier, Recipe, RecipeError
 from secondlook.record import Record
 from secondlook.training import loop

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-AS_CODED, HINGE = "as_coded", "hinge"
+from secondlook.evaluation.metrics import confusion
+
 KMEANS_SEED = 42
 
 
@@ -118,13 +119,17 @@ def kmeans(z: np.ndarray, labels: np.ndarray, classes: int) -> Clusters:
 
     Clusters and classes are paired so that most labels agree; with two classes that is to invert or not to.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn.cluster import KMeans
 
     found = KMeans(n_clusters=classes, random_state=KMEANS_SEED, n_init="auto").fit(z)
-    agree = np.zeros((classes, classes))
-    np.add.at(agree, (labels, found.labels_), 1)
-    return Clusters(found.cluster_centers_[linear_sum_assignment(-agree)[1]].astype(np.float64))
+    return Clusters(found.cluster_centers_[_paired(labels, found.labels_, classes)].astype(np.float64))
+
+
+def _paired(labels: np.ndarray, clusters: np.ndarray, classes: int) -> np.ndarray:
+    """The cluster of each class, (classes,), so that as many as can be have the label of their cluster's class."""
+    from scipy.optimize import linear_sum_assignment
+
+    return linear_sum_assignment(-confusion(labels, clusters, classes))[1]
 
 
 def one_label_accuracy(train: tuple, test: tuple, shares: np.ndarray) -> float:
@@ -134,18 +139,13 @@ def one_label_accuracy(train: tuple, test: tuple, shares: np.ndarray) -> float:
     (choices, classes), tell how far down its class each labelled image stands. Clusters and classes are paired so that
     most of the labelled images agree; a class without images in train names none.
     """
-    from scipy.optimize import linear_sum_assignment
-
     (clusters, labels), classes = train, shares.shape[1]
-    held = np.zeros((classes, classes))
-    np.add.at(held, (test[1], test[0]), 1)
-    own = [np.flatnonzero(labels == c) for c in range(classes)]
+    held = confusion(test[1], test[0], classes)
+    own = {c: np.flatnonzero(labels == c) for c in range(classes) if (labels == c).any()}
     right = []
     for choice in shares:
-        agree = np.zeros((classes, classes))
-        for c, share in ((c, share) for c, share in enumerate(choice) if len(own[c])):
-            agree[c, clusters[own[c][int(share * len(own[c]))]]] += 1
-        right.append(held[linear_sum_assignment(-agree)].sum() / held.sum())
+        named = [rows[int(choice[c] * len(rows))] for c, rows in own.items()]
+        right.append(held[range(classes), _paired(labels[named], clusters[named], classes)].sum() / held.sum())
     return float(np.mean(right))
 
 

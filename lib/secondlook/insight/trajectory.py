@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 MOST_WEIGHTS = 500_000  # of a net whose path is kept, in memory and in checkpoints, until the training ends
 MOST_POINTS = 31
@@ -41,13 +42,16 @@ class Path:
 
 def fits(net: nn.Module) -> bool:
     """Whether the path of this net is small enough to be kept."""
-    return sum(p.numel() for p in net.parameters() if p.requires_grad) <= MOST_WEIGHTS
+    return sum(p.numel() for p in trained(net)) <= MOST_WEIGHTS
+
+
+def trained(net: nn.Module) -> list[nn.Parameter]:
+    return [p for p in net.parameters() if p.requires_grad]
 
 
 def flat_weights(net: nn.Module) -> Tensor:
     """The trainable weights one after another, float32 (weights,) on the CPU, a copy."""
-    parts = [p.detach().float().reshape(-1).cpu() for p in net.parameters() if p.requires_grad]
-    return torch.cat(parts).clone()
+    return parameters_to_vector([p.detach().contiguous() for p in trained(net)]).float().cpu().clone()
 
 
 def collect(path: Path, net: nn.Module, batches: Iterable) -> dict:
@@ -62,7 +66,9 @@ def collect(path: Path, net: nn.Module, batches: Iterable) -> dict:
     if len(rows) < 3 or not rows.isfinite().all():
         return {}
     places, directions, shares = plane(rows)
-    axes = torch.stack([_axis(places[:, k]) for k in (0, 1)])
+    low, high = places.amin(0), places.amax(0)
+    room = ROOM * (high - low).clamp(min=1e-6)
+    axes = torch.stack([torch.linspace(float(a), float(b), SIDE) for a, b in zip(low - room, high + room)])
     loss = loss_slice(net, rows[-1], directions, axes, *_images(batches))
     found = {
         "path_epochs": torch.tensor(path.epochs, dtype=torch.int16), "path_moves": (rows[1:] - rows[:-1]).norm(dim=1),
@@ -94,19 +100,9 @@ def loss_slice(net: nn.Module, origin: Tensor, directions: Tensor, axes: Tensor,
     found = torch.empty(axes.shape[1], axes.shape[1])
     for i, b in enumerate(axes[1]):
         for j, a in enumerate(axes[0]):
-            put_weights(net, origin + a * directions[0] + b * directions[1])
+            vector_to_parameters((origin + a * directions[0] + b * directions[1]).to(x.device), trained(net))
             found[i, j] = F.cross_entropy(net(x.float()), y).cpu()
     return found.nan_to_num(nan=6e4, posinf=6e4)
-
-
-@torch.no_grad()
-def put_weights(net: nn.Module, flat: Tensor) -> None:
-    """Sets the trainable weights from a vector as `flat_weights` gives it."""
-    start = 0
-    for p in net.parameters():
-        if p.requires_grad:
-            p.copy_(flat[start : start + p.numel()].view_as(p))
-            start += p.numel()
 
 
 def sketch(rows: Tensor) -> Tensor:
@@ -117,18 +113,10 @@ def sketch(rows: Tensor) -> Tensor:
     return total / math.sqrt(SKETCH)
 
 
-def _axis(places: Tensor) -> Tensor:
-    low, high = places.min(), places.max()
-    room = ROOM * (high - low).clamp(min=1e-6)
-    return torch.linspace(float(low - room), float(high + room), SIDE)
-
-
 def _images(batches: Iterable) -> tuple[Tensor, Tensor]:
-    xs, ys, count = [], [], 0
+    xs, ys = [], []
     for x, y in batches:
-        xs.append(x)
-        ys.append(y)
-        count += len(y)
-        if count >= IMAGES:
+        xs, ys = [*xs, x], [*ys, y]
+        if sum(map(len, ys)) >= IMAGES:
             break
     return torch.cat(xs)[:IMAGES], torch.cat(ys)[:IMAGES]
