@@ -69,8 +69,8 @@ def _under_heat(model, pixels: np.ndarray, answer: int) -> Image.Image:
     """The image with the Grad-CAM of `answer` in red over it, at the last layer with a map of 7 × 7 cells or more."""
     import torch
 
-    from secondlook.insight.maps import class_activation_maps
     from secondlook.insight.faithfulness import deep_layer
+    from secondlook.insight.maps import class_activation_maps
     from secondlook.models import cam_layers
 
     shown = Image.fromarray(pixels).convert("RGB").resize((SHOWN, SHOWN), Image.Resampling.BICUBIC)
