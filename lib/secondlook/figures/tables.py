@@ -19,10 +19,16 @@ LONG = 12  # rows; a longer list of what is missing is folded away under its cap
 
 @dataclass(frozen=True)
 class Html:
-    """A cell that is HTML already, with the text it stands for."""
+    """HTML, in a cell of a table or by itself, with the text it stands for."""
 
     markup: str
     text: str
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    def __repr__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
