@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from secondlook import reports
-from secondlook.claims.aims import attempts
 from secondlook.claims.judge import judge
+from secondlook.claims.standing import attempts
 from secondlook.cli import _parser
 from secondlook.experiments import Execution, load_or_produce
 from secondlook.record import Record, Records, save

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from secondlook import figures, reports
-from secondlook.claims.aims import attempts
+from secondlook.claims.standing import attempts
 from secondlook.recipe import RecipeError
 from secondlook.record import Record, Records, save
 

@@ -51,69 +51,69 @@ def spread(centre, noise=NOISE):
 
 
 def test_a_value_is_reproduced_only_when_consistent_and_narrow():
-    assert forms.value(spread(0.82), 0.82, 0.0005, 0.01).verdict == "reproduced"
-    assert forms.value(spread(0.82), 0.82, 0.0005, 0.001).verdict == "inconclusive"
-    assert forms.value(spread(0.82), 0.86, 0.0005, 0.01).verdict == "not reproduced"
+    assert forms.value(spread(0.82), 0.82, 0.0005, 0.01).word == "reproduced"
+    assert forms.value(spread(0.82), 0.82, 0.0005, 0.001).word == "inconclusive"
+    assert forms.value(spread(0.82), 0.86, 0.0005, 0.01).word == "not reproduced"
 
 
 def test_images_that_differ_widen_what_is_consistent():
-    assert forms.value(spread(0.82), 0.835, 0.0005, 0.05).verdict == "not reproduced"
-    assert forms.value(spread(0.82), 0.835, 0.0005, 0.05, sampling_se=0.015).verdict == "reproduced"
+    assert forms.value(spread(0.82), 0.835, 0.0005, 0.05).word == "not reproduced"
+    assert forms.value(spread(0.82), 0.835, 0.0005, 0.05, sampling_se=0.015).word == "reproduced"
 
 
 def test_half_a_printed_unit_counts():
     values = [0.82, 0.82, 0.82]
-    assert forms.value(values, 0.825, 0.005, 0.01).verdict == "reproduced"
-    assert forms.value(values, 0.826, 0.005, 0.01).verdict == "not reproduced"
+    assert forms.value(values, 0.825, 0.005, 0.01).word == "reproduced"
+    assert forms.value(values, 0.826, 0.005, 0.01).word == "not reproduced"
 
 
 @given(st.permutations(["reproduced", "not reproduced", "inconclusive"]))
 def test_of_several_numbers_the_worst_decides(verdicts):
-    parts = [("a number", forms.Outcome(v, "", 1.0, 1.0, [0.0, 2.0])) for v in verdicts]
-    assert forms.several(parts).verdict == "not reproduced"
-    kept = [(name, o) for name, o in parts if o.verdict != "not reproduced"]
-    assert forms.several(kept).verdict == "inconclusive"
+    parts = [("a number", forms.Verdict(v, "", 1.0, 1.0, [0.0, 2.0])) for v in verdicts]
+    assert forms.several(parts).word == "not reproduced"
+    kept = [(name, o) for name, o in parts if o.word != "not reproduced"]
+    assert forms.several(kept).word == "inconclusive"
     assert forms.several(kept).published == [1.0, 1.0]
 
 
 def test_greater_says_yes_no_and_undecided():
-    assert forms.greater(spread(0.5), spread(0.4, OTHER)).verdict == "reproduced"
-    assert forms.greater(spread(0.4), spread(0.5, OTHER)).verdict == "not reproduced"
-    assert forms.greater(spread(0.5), spread(0.5, OTHER)).verdict == "inconclusive"
-    assert forms.greater(spread(0.5), spread(0.4, OTHER), margin=0.2).verdict == "not reproduced"
+    assert forms.greater(spread(0.5), spread(0.4, OTHER)).word == "reproduced"
+    assert forms.greater(spread(0.4), spread(0.5, OTHER)).word == "not reproduced"
+    assert forms.greater(spread(0.5), spread(0.5, OTHER)).word == "inconclusive"
+    assert forms.greater(spread(0.5), spread(0.4, OTHER), margin=0.2).word == "not reproduced"
 
 
 def test_a_gap_of_another_size_reproduces_only_the_direction():
     for published, verdict in ((0.1, "reproduced"), (0.2, "direction reproduced")):
         gap = np.subtract(spread(0.5), spread(0.4, OTHER))
         size = forms.value(gap, published, 0.0005, 0.02)
-        assert forms.greater(spread(0.5), spread(0.4, OTHER), size=size).verdict == verdict
+        assert forms.greater(spread(0.5), spread(0.4, OTHER), size=size).word == verdict
 
 
 @given(st.floats(-0.2, 0.2), st.floats(0, 1))
 @settings(deadline=None)
 def test_greater_needs_the_p_it_is_given(gap, p):
     outcome = forms.greater(spread(0.5 + gap), spread(0.5, OTHER), p=p)
-    assert (outcome.verdict == "inconclusive") == (p >= 0.05)
+    assert (outcome.word == "inconclusive") == (p >= 0.05)
 
 
 def test_rank_and_order_say_yes_no_and_undecided():
     groups = {"a": spread(0.5), "b": spread(0.4, OTHER), "c": spread(0.3)}
-    assert forms.rank(groups, "a").verdict == "reproduced"
-    assert forms.rank(groups, "b").verdict == "not reproduced"
-    assert forms.rank({**groups, "b": spread(0.5, OTHER)}, "a").verdict == "inconclusive"
-    assert forms.order(groups).verdict == "reproduced"
-    assert forms.order({"b": groups["b"], "a": groups["a"], "c": groups["c"]}).verdict == "not reproduced"
-    assert forms.order({**groups, "b": spread(0.5, OTHER)}).verdict == "inconclusive"
+    assert forms.rank(groups, "a").word == "reproduced"
+    assert forms.rank(groups, "b").word == "not reproduced"
+    assert forms.rank({**groups, "b": spread(0.5, OTHER)}, "a").word == "inconclusive"
+    assert forms.order(groups).word == "reproduced"
+    assert forms.order({"b": groups["b"], "a": groups["a"], "c": groups["c"]}).word == "not reproduced"
+    assert forms.order({**groups, "b": spread(0.5, OTHER)}).word == "inconclusive"
 
 
 def test_count_needs_its_number_and_is_refuted_where_that_is_out_of_reach():
     yes, no, open_ = spread(0.1), spread(-0.1), spread(0.0)
-    assert forms.count({"a": yes, "b": yes, "c": yes}, 3).verdict == "reproduced"
-    assert forms.count({"a": yes, "b": yes, "c": no}, 2).verdict == "reproduced"
-    assert forms.count({"a": yes, "b": yes, "c": no}, 3).verdict == "not reproduced"
-    assert forms.count({"a": yes, "b": open_, "c": no}, 2).verdict == "inconclusive"
-    assert forms.count({"a": yes, "b": no, "c": no}, 2).verdict == "not reproduced"
+    assert forms.count({"a": yes, "b": yes, "c": yes}, 3).word == "reproduced"
+    assert forms.count({"a": yes, "b": yes, "c": no}, 2).word == "reproduced"
+    assert forms.count({"a": yes, "b": yes, "c": no}, 3).word == "not reproduced"
+    assert forms.count({"a": yes, "b": open_, "c": no}, 2).word == "inconclusive"
+    assert forms.count({"a": yes, "b": no, "c": no}, 2).word == "not reproduced"
 
 
 def test_where_all_must_hold_the_largest_p_is_told_beside_holms():
@@ -125,14 +125,14 @@ def test_where_all_must_hold_the_largest_p_is_told_beside_holms():
 
 
 def test_the_mean_of_several_published_runs_is_held_against_a_narrower_interval():
-    assert forms.value(spread(0.82), 0.824, 0.0005, 0.01).verdict == "reproduced"
-    assert forms.value(spread(0.82), 0.824, 0.0005, 0.01, of=10).verdict == "not reproduced"
+    assert forms.value(spread(0.82), 0.824, 0.0005, 0.01).word == "reproduced"
+    assert forms.value(spread(0.82), 0.824, 0.0005, 0.01, of=10).word == "not reproduced"
 
 
 def test_a_fact_is_true_or_contradicted_by_its_worst_value():
-    assert forms.equal([1e-12, -2e-12], 0.0, 1e-9).verdict == "reproduced"
-    assert forms.equal([1e-12, -2e-3], 0.0, 1e-9).verdict == "contradicted"
-    assert forms.equal([128807306], 128807306).verdict == "reproduced"
+    assert forms.equal([1e-12, -2e-12], 0.0, 1e-9).word == "reproduced"
+    assert forms.equal([1e-12, -2e-3], 0.0, 1e-9).word == "contradicted"
+    assert forms.equal([128807306], 128807306).word == "reproduced"
 
 
 # ------------------------------------------------------------------------------------------------ judge

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from plotly.graph_objects import Figure
 
-from secondlook.claims.aims import attempts
 from secondlook.claims.judge import judge
-from secondlook.claims.standing import standing
+from secondlook.claims.standing import attempts, standing
 from secondlook.data import DATA_SETS
 from secondlook.experiments import Execution, Outcome, load_or_produce
 from secondlook.figures.tables import notice

@@ -6,11 +6,12 @@ An indication rests on those of the `reduced` profile instead: the seeds there a
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
 from secondlook.claims import forms
-from secondlook.claims.forms import INCONCLUSIVE, NOT_RUN, TOO_FEW, Outcome
+from secondlook.claims.forms import INCONCLUSIVE, NOT_RUN, TOO_FEW, Verdict
 from secondlook.estimates import core_time
 from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.recipe import Recipe, RecipeError, nearest
@@ -23,9 +24,9 @@ PROFILE, REDUCED = "full", "reduced"
 class Unjudged(Exception):
     """There is nothing to judge on; says which verdict that is, and why."""
 
-    def __init__(self, verdict: str, why: str):
+    def __init__(self, word: str, why: str):
         super().__init__(why)
-        self.verdict, self.why = verdict, why
+        self.word, self.why = word, why
 
 
 class Protocol:
@@ -51,6 +52,10 @@ class Protocol:
                 runs.setdefault(recipe.run, []).append(recipe)
             self._runs[variant] = runs
         return self._runs[variant]
+
+    def printed(self, *names: str) -> list[float]:
+        """The values of published numbers."""
+        return [self.published(name).value for name in names]
 
     def recipes(self, run: str, variant: str, where: str) -> list[Recipe]:
         """The plans of one run in the order of their seeds. Raises RecipeError naming `where` for an unknown one, and
@@ -92,11 +97,20 @@ class Evidence:
     def where(self) -> str:
         return f"{self.report.path.name}: claim.{self.claim.id}"
 
+    @property
+    def root(self) -> Path:
+        """The folder with the report's logs, in reports/."""
+        return self.report.path.parents[1]
+
     def published(self, name: str) -> Published:
         """A published number of the report. Raises RecipeError for one it does not have."""
         if name not in self.report.published:
             raise RecipeError(f"{self.where}: unknown published number {name!r}{nearest(name, self.report.published)}")
         return self.report.published[name]
+
+    def printed(self, *names: str) -> list[float]:
+        """The values of published numbers."""
+        return [self.published(name).value for name in names]
 
     def recipes(self, run: str, variant: str | None = None) -> list[Recipe]:
         """The whole protocol of a run, without asking for its records."""
@@ -190,7 +204,7 @@ class Evidence:
     def compare(
         self, records, published: str, metric: str, tolerance: float, images: int = 0, sampling="", of: int = 1,
         half_unit: float | None = None,
-    ) -> Outcome:  # fmt: skip
+    ) -> Verdict:  # fmt: skip
         """A published number, the mean `of` so many runs, against a metric of the records.
 
         `sampling` names a metric, or `images` gives a count of images, for the standard error of a published number
@@ -205,11 +219,11 @@ class Evidence:
         half_unit = number.half_unit if half_unit is None else half_unit
         return forms.value(measured, number.value, half_unit, tolerance, error, number.text.endswith("%"), of)
 
-    def gap(self, differences, high: str, low: str, tolerance: float) -> Outcome:
+    def gap(self, differences, high: str, low: str, tolerance: float) -> Verdict:
         """The published gap, `high` less `low`, against ours; of reduced runs only the sign is asked: it is open."""
         a, b = self.published(high), self.published(low)
         size = forms.value(differences, a.value - b.value, a.half_unit + b.half_unit, tolerance)
-        return replace(size, verdict=INCONCLUSIVE) if self.protocol.is_reduced else size
+        return replace(size, word=INCONCLUSIVE) if self.protocol.is_reduced else size
 
     def curves(self, records: list[Record], name: str) -> list[np.ndarray]:
         """A curve of each record's history. Raises Unjudged where a record lacks it; values may be non-finite."""
@@ -218,6 +232,14 @@ class Evidence:
                 why = f"{record.recipe} keeps no curve {name!r}{nearest(name, record.history)}"
                 raise Unjudged(NOT_RUN, f"{why}. {self._anew(records)}")
         return [np.asarray(record.history[name], float) for record in records]
+
+    def measured(self, metric: str, *runs: str | tuple[str, str]) -> list[np.ndarray]:
+        """The metric's `numbers` of each run, on the seeds that all of them have."""
+        return [self.numbers(records, metric) for records in self.gather(*runs)]
+
+    def drawn(self, name: str, *runs: str | tuple[str, str]) -> list[list[np.ndarray]]:
+        """The `curves` of each run, on the seeds that all of them have."""
+        return [self.curves(records, name) for records in self.gather(*runs)]
 
     def finite(self, records: list[Record], values: list, name: str) -> np.ndarray:
         """The values as an array. Raises Unjudged, naming the seeds, where one is missing or not finite."""

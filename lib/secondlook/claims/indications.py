@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence
-from secondlook.claims.forms import Outcome
+from secondlook.claims.forms import Verdict
 from secondlook.sections import INDICATIONS
 
 HOLDS, FAILS, UNDECIDED, TOO_FEW = INDICATIONS
@@ -32,11 +32,11 @@ class Indication:
     records: list[str]
 
 
-def indication(e: Evidence, outcome: Outcome) -> Indication | None:
+def indication(e: Evidence, outcome: Verdict) -> Indication | None:
     """The indication of reduced evidence and what the claim's form made of it; None where there is nothing to say."""
-    if outcome.verdict not in WORDS or not e.used:
+    if outcome.word not in WORDS or not e.used:
         return None
-    word, used = WORDS[outcome.verdict], list(e.used.values())
+    word, used = WORDS[outcome.word], list(e.used.values())
     seeds = sorted({record.recipe.seed for record in used})
     count = f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"
     if word == TOO_FEW:
@@ -55,7 +55,7 @@ def indication(e: Evidence, outcome: Outcome) -> Indication | None:
     )
 
 
-def _seen(outcome: Outcome) -> str:
+def _seen(outcome: Verdict) -> str:
     """The measured numbers in words; nothing where there are too many."""
     values = outcome.measured if isinstance(outcome.measured, list) else [outcome.measured]
     numbers = [f"{v:.4g}" for v in values if isinstance(v, float | int)]

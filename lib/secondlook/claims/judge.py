@@ -1,7 +1,7 @@
 """Every claim of a report with its verdict: `judge` hands each claim's records to its form.
 
 `form` in the TOML is one of `value`, `greater`, `order`, `rank`, `count`, `equal`, or `text` (the verdict is the
-TOML's own, for what needs no measurement), or `REPORT.NAME`, a function `NAME(evidence) -> Outcome` of
+TOML's own, for what needs no measurement), or `REPORT.NAME`, a function `NAME(evidence) -> Verdict` of
 `claims/REPORT.py`. The forms' options are the keyword arguments of the functions here.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from secondlook import reports
 from secondlook.claims import forms
 from secondlook.claims.evidence import PROFILE, Evidence, Protocol, Unjudged
-from secondlook.claims.forms import Outcome
+from secondlook.claims.forms import Verdict
 from secondlook.claims.indications import Indication, indication
 from secondlook.evaluation.statistics import LEAST_SEEDS, holm
 from secondlook.recipe import RecipeError, nearest
@@ -60,13 +60,13 @@ def judge(report_name: str, records: Records, root: Path | None = None) -> list[
     report = reports.read(report_name, root)
     found = records.of(report_name)
     judged = _outcomes(report, Protocol(report), found, list(report.claims))
-    open_ = [id_ for id_, (_, outcome) in judged.items() if outcome.verdict == forms.NOT_RUN]
+    open_ = [id_ for id_, (_, outcome) in judged.items() if outcome.word == forms.NOT_RUN]
     small = _outcomes(report, Protocol(report, is_reduced=True), found, open_)
     told = {id_: indication(*_as_seen(*both)) for id_, both in small.items()}
     return [replace(_judgement(*both), indication=told.get(id_)) for id_, both in judged.items()]
 
 
-def _outcomes(report: Report, protocol: Protocol, found: dict, ids: list[str]) -> dict[str, tuple[Evidence, Outcome]]:
+def _outcomes(report: Report, protocol: Protocol, found: dict, ids: list[str]) -> dict[str, tuple[Evidence, Verdict]]:
     """The evidence of each claim and what its form makes of it, adjusted for its family."""
     evidence = {id_: Evidence(report, report.claims[id_], protocol, found) for id_ in ids}
     outcomes = {id_: _outcome(e) for id_, e in evidence.items()}
@@ -81,16 +81,16 @@ def _outcomes(report: Report, protocol: Protocol, found: dict, ids: list[str]) -
     return {id_: (evidence[id_], outcome) for id_, outcome in outcomes.items()}
 
 
-def _as_seen(e: Evidence, outcome: Outcome) -> tuple[Evidence, Outcome]:
+def _as_seen(e: Evidence, outcome: Verdict) -> tuple[Evidence, Verdict]:
     """The same, or, where seeds are too few for a test, the values that these show."""
-    if outcome.verdict != forms.TOO_FEW:
+    if outcome.word != forms.TOO_FEW:
         return e, outcome
     e = Evidence(e.report, e.claim, e.protocol, e.found, few=True)
     shown = _outcome(e)
     return e, replace(outcome, measured=shown.measured, told=shown.told)
 
 
-def value(e: Evidence, run="", values=(), **one) -> Outcome:
+def value(e: Evidence, run="", values=(), **one) -> Verdict:
     """One published number, or several in `values`, each with the arguments of `Evidence.compare`, run and variant.
 
     What is given beside `values` holds for all of them. Each number has an interval of its own; the reason tells the
@@ -116,7 +116,7 @@ def value(e: Evidence, run="", values=(), **one) -> Outcome:
 
 
 def greater(e: Evidence, p, run: str, metric: str, than_run="", than_metric="", than_variant="", margin=0.0,
-            published=(), tolerance=math.inf) -> Outcome:  # fmt: skip
+            published=(), tolerance=math.inf) -> Verdict:  # fmt: skip
     """`metric` of `run` above `than_metric` of `than_run` by more than `margin`; `published` are the two printed."""
     a, b = e.gather((run, e.claim.variant), (than_run or run, than_variant or e.claim.variant))
     if metric.endswith("seconds"):
@@ -126,19 +126,19 @@ def greater(e: Evidence, p, run: str, metric: str, than_run="", than_metric="", 
     return forms.greater(a, b, margin, p, size)
 
 
-def rank(e: Evidence, p, first: str, runs: list, metric: str, lowest=False) -> Outcome:
+def rank(e: Evidence, p, first: str, runs: list, metric: str, lowest=False) -> Verdict:
     """`first` has the highest `metric` of all `runs`, or the lowest."""
     if first not in runs:
         raise RecipeError(f"{e.where}: {first!r} is not among its runs{nearest(first, runs)}")
     return _turned(forms.rank(_groups(e, runs, metric, lowest), first, p), lowest)
 
 
-def order(e: Evidence, p, runs: list, metric: str, lowest=False) -> Outcome:
+def order(e: Evidence, p, runs: list, metric: str, lowest=False) -> Verdict:
     """`runs` are listed from the highest `metric` to the lowest, or from the lowest up."""
     return _turned(forms.order(_groups(e, runs, metric, lowest), p), lowest)
 
 
-def count(e: Evidence, run: str, metric: str, least: int, than_run="", above=0.0, names=()) -> Outcome:
+def count(e: Evidence, run: str, metric: str, least: int, than_run="", above=0.0, names=()) -> Verdict:
     """At least `least` entries of a list-valued `metric` (one a class) exceed those of `than_run`, or `above`."""
     groups = e.gather(run, than_run) if than_run else e.gather(run)
     lists = e.numbers(groups[0], metric) - (e.numbers(groups[1], metric) if than_run else above)
@@ -146,24 +146,24 @@ def count(e: Evidence, run: str, metric: str, least: int, than_run="", above=0.0
     return forms.count(dict(zip(names, lists.T, strict=True)), least)
 
 
-def equal(e: Evidence, runs: list, metric: str, expected=0.0, tolerance=0.0, otherwise=forms.CONTRADICTED) -> Outcome:
+def equal(e: Evidence, runs: list, metric: str, expected=0.0, tolerance=0.0, otherwise=forms.CONTRADICTED) -> Verdict:
     """A fact: `metric` is `expected` within `tolerance` in every record of `runs`."""
     groups = e.gather(*runs, least=1)
     return forms.equal([e.numbers(g, metric).ravel() for g in groups], expected, tolerance, otherwise)
 
 
-def text(e: Evidence, verdict: str, published="", rests_on=forms.TEXT) -> Outcome:
+def text(e: Evidence, verdict: str, published="", rests_on=forms.TEXT) -> Verdict:
     """The verdict the TOML gives, with its reason and what that rests on."""
     if rests_on not in forms.RESTS_ON:
         raise RecipeError(f"{e.where}: rests_on {rests_on!r} is unknown{nearest(rests_on, forms.RESTS_ON)}")
     numbers = [e.published(name).value for name in ([published] if isinstance(published, str) else published) if name]
-    return Outcome(verdict, "", numbers[0] if len(numbers) == 1 else numbers or None, rests_on=rests_on)
+    return Verdict(verdict, "", numbers[0] if len(numbers) == 1 else numbers or None, rests_on=rests_on)
 
 
 FORMS = {f.__name__: f for f in (value, greater, rank, order, count, equal, text)}
 
 
-def _outcome(e: Evidence, p: float | None = None) -> Outcome:
+def _outcome(e: Evidence, p: float | None = None) -> Verdict:
     """The form's outcome; `p` replaces its primary p-value."""
     function = _function(e.claim, e.report.name, e.where)
     options = {k: v for k, v in e.claim.options.items() if k != "family"}
@@ -173,7 +173,7 @@ def _outcome(e: Evidence, p: float | None = None) -> Outcome:
     try:
         return function(e, **options)
     except Unjudged as unjudged:
-        return Outcome(unjudged.verdict, unjudged.why)
+        return Verdict(unjudged.word, unjudged.why)
 
 
 def _fits(function, where: str, args: tuple, options: dict) -> None:
@@ -232,21 +232,21 @@ def _groups(e: Evidence, runs: list[str], metric: str, lowest: bool) -> dict[str
     return {run: sign * e.numbers(records, metric) for run, records in zip(runs, groups)}
 
 
-def _turned(outcome: Outcome, lowest: bool) -> Outcome:
+def _turned(outcome: Verdict, lowest: bool) -> Verdict:
     return replace(outcome, measured=[-m for m in outcome.measured]) if lowest else outcome
 
 
-def _judgement(e: Evidence, outcome: Outcome) -> Judgement:
+def _judgement(e: Evidence, outcome: Verdict) -> Judgement:
     claim = e.claim
-    used = list(e.used.values()) if outcome.verdict != forms.NOT_RUN else []
+    used = list(e.used.values()) if outcome.word != forms.NOT_RUN else []
     reasons = [outcome.why, e.diverged() if used else "", claim.why]
-    if outcome.verdict == forms.NOT_RUN:  # what is known comes before the commands that are wanted
+    if outcome.word == forms.NOT_RUN:  # what is known comes before the commands that are wanted
         reasons.reverse()
     return Judgement(
         id=claim.id,
         report=e.report.name,
         says=claim.says,
-        verdict=outcome.verdict,
+        verdict=outcome.word,
         published=_plain(outcome.published),
         measured=_plain(outcome.measured),
         interval=_plain(outcome.interval),
@@ -255,7 +255,7 @@ def _judgement(e: Evidence, outcome: Outcome) -> Judgement:
         data=Record(e.asked[0], "", {}).data_name if e.asked else "",
         records=sorted(record.id for record in used),
         why=". ".join(r[0].upper() + r[1:].rstrip(".") for r in reasons if r) + ".",
-        rests_on="" if outcome.verdict == forms.NOT_RUN else outcome.rests_on,
+        rests_on="" if outcome.word == forms.NOT_RUN else outcome.rests_on,
     )
 
 

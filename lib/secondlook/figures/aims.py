@@ -1,6 +1,6 @@
 """How far the runs that go further have come: each beside its aim and beside what was published.
 
-An attempt is one of `claims.aims.attempts`: aim, records, missing plans, and a state that is a word.
+An attempt is one of `claims.standing.attempts`: aim, records, missing plans, and a state that is a word.
 """
 
 from collections.abc import Sequence
