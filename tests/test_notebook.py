@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from secondlook.data import standins
-from secondlook.notebook import few_images, layer_table, live_loss, source
+from secondlook.notebook import few_images, layer_table, live_loss, recipe_table, source
 from secondlook.recipe import Data
+from secondlook.reports import read
 
 
 def chapter(name, images=None, classes=()):
@@ -59,3 +60,15 @@ def test_the_live_loss_curve_states_where_it_begins_and_ends():
 def test_source_is_highlighted_code_of_what_is_asked():
     assert source(few_images, chapter).data.startswith("```python\ndef few_images(")
     assert "def chapter(" in source(few_images, chapter).data
+
+
+@pytest.mark.parametrize("name", ["linear", "alexnet", "optimizers", "vgg", "vae"])
+def test_every_stated_setting_is_one_and_the_others_are_called_assumed(name):
+    report = read(name)
+    own = [recipe for recipe in report.recipes() if recipe.report == name and recipe.profile == "full"]
+    shown = {row[0]: row[2] for recipe in own for row in recipe_table(recipe, report.stated).rows}
+    for key in report.stated:
+        assert key.replace("_", " ").replace(".", ": ") in shown, key
+    first = recipe_table(own[0], {"batch_size": "text"})
+    assert {row[0]: row[2] for row in first.rows}["batch size"] == "text"
+    assert {row[2] for row in first.rows} == {"text", "we assume"}

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 import plotly.graph_objects as go
@@ -13,6 +14,9 @@ from secondlook.data import standins
 from secondlook.figures.tables import Table, table
 from secondlook.figures.template import CLASS_COLOURS, DASHES, faded, finish
 from secondlook.models import macs, parameter_count
+from secondlook.recipe import Data, Recipe
+
+FOLLOWS = ("data.split_seed", "model.image_size", "model.num_classes")  # from seed and data
 
 
 def source(*objects) -> Markdown:
@@ -34,6 +38,27 @@ def few_images(chapter, count: int, test: bool = False) -> tuple[Tensor, Tensor,
     pixels = torch.from_numpy(np.ascontiguousarray(x[:count]))
     pixels = pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels[:, None]
     return pixels.float() / 255, torch.from_numpy(np.asarray(y[:count], np.int64)), images.title
+
+
+def recipe_table(recipe: Recipe, stated: Mapping[str, str]) -> Table:
+    """What a recipe sets, and where each value stands: `stated` gives the place by dotted key, as a report has it."""
+    parts = {"data": recipe.data} | {"": recipe.settings}
+    values = {f"{part}.{f.name}".strip("."): getattr(own, f.name) for part, own in parts.items() for f in fields(own)}
+    flat = {}
+    for key, value in values.items():
+        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+    default = {"data": Data(), "": type(recipe.settings)()}
+    usual = {f"{part}.{f.name}".strip("."): getattr(own, f.name) for part, own in default.items() for f in fields(own)}
+    shown = {k: v for k, v in flat.items() if k not in FOLLOWS and (k in stated or usual.get(k) != v)}
+    rows = [(key.replace("_", " ").replace(".", ": "), _said(value), stated.get(key, "we assume"))
+            for key, value in shown.items()]  # fmt: skip
+    return table(rows, ("setting", "value", "from"), f"The recipe of {recipe.run}, {recipe.variant.replace('_', ' ')}")
+
+
+def _said(value) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value).replace("_", " ")
 
 
 @torch.no_grad()

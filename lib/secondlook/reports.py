@@ -53,6 +53,7 @@ class Report:
     short: str
     letter: str
     source: str
+    stated: dict[str, str]  # where a setting stands, by its dotted key; what is not here is this project's assumption
     published: dict[str, Published]
     claims: dict[str, Claim]
     families: dict[str, dict]
@@ -170,6 +171,7 @@ def parse(text: str, path: Path) -> Report:
         short=raw.short or raw.title or path.stem,
         letter=raw.letter or path.stem[0].upper(),
         source=raw.source,
+        stated=raw.stated,
         published=printed,
         claims={k: read_claim(k, v, f"{path.name}: claim.{k}") for k, v in raw.claim.items()},
         families=raw.family,

@@ -38,6 +38,7 @@ class Sections:
     short: str = ""
     letter: str = ""
     source: str = ""
+    stated: dict[str, str] = field(default_factory=dict)
     published: Tables = field(default_factory=dict)
     claim: Tables = field(default_factory=dict)
     base: dict[str, Any] = field(default_factory=dict)
