@@ -10,9 +10,8 @@ import pytest
 from secondlook.chapter import _progress, _recipes, open_chapter
 from secondlook.data import DataError
 from secondlook.experiments import Execution, load_or_produce
-from secondlook.figures import combinations, comparison, roc, sweep, templates, top_confusions
-from secondlook.figures.kernels import kernels
-from secondlook.figures.values import caption
+from secondlook.figures import combinations, comparison, kernels, roc, sweep, templates, top_confusions
+from secondlook.figures.words import caption
 from secondlook.parameters import ParameterError
 from secondlook.recipe import RecipeError
 from secondlook.record import Record, save

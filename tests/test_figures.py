@@ -20,7 +20,7 @@ from secondlook import figures, reports
 from secondlook.data.names import CIFAR10
 from secondlook.estimates import core_time
 from secondlook.evaluation import metrics
-from secondlook.figures import marks, template, values
+from secondlook.figures import marks, template, values, words
 from secondlook.record import Record
 
 REPORT = reports.read("linear")
@@ -100,7 +100,6 @@ PIXELS = smooth(np.random.default_rng(0), 200 * 8, 8).reshape(200, 32, 32, 3)
 # name → a figure of given records, `first` and `second` being made up differently
 DRAWN = {
     "loss_curves": lambda m: figures.loss_curves(m),
-    "learning_curves": lambda m: figures.learning_curves({"one": m, "two": m}),
     "combinations": lambda m: figures.combinations(
         {r.recipe.run: [r] for r in m}, m[0].recipe.run, {"validation_accuracy": REPORT.published["best_validation"]}
     ),
@@ -215,7 +214,6 @@ def test_a_standin_is_named_in_the_caption(name):
         lambda none: figures.combinations({"c1": none}),
         lambda none: figures.comparison({"a": none}),
         lambda none: figures.comparison({}),
-        lambda none: figures.learning_curves({"a": none}),
         lambda none: figures.confusion_difference(none, none, ("a", "b")),
         lambda none: figures.published_against_measured(REPORT, none),
         lambda none: figures.published_against_measured(REPORT, rows(none, none)),
@@ -275,25 +273,6 @@ def test_the_loss_with_the_penalty_is_the_loss_plus_the_penalty():
 def test_curves_of_several_runs_are_refused():
     with pytest.raises(ValueError, match="one run of one variant"):
         figures.loss_curves([made_up("c1"), made_up("c4-full")])
-
-
-def test_curves_pass_over_infinite_values_and_early_ends():
-    short = made_up()
-    short.history = {k: v[:20].copy() for k, v in short.history.items()}
-    short.history["validation_loss"][5] = np.inf
-    figure = figures.learning_curves({"one": [short, made_up(seed=1)]}, "validation_loss", lowest=True)
-    line = next(t for t in figure.data if t.name == "one")
-    assert len(line.y) == 61
-    assert np.isfinite(line.y).all()
-
-
-def test_learning_curves_name_the_run_that_ends_best():
-    low, high = made_up(), made_up()
-    low.history = {**low.history, "validation_accuracy": low.history["validation_accuracy"] - 0.1}
-    assert title(figures.learning_curves({"low": [low], "high": [high]})).startswith("High ends with the higher")
-    assert title(figures.learning_curves({"low": [low], "high": [high]}, lowest=True)).startswith(
-        "Low ends with the lower"
-    )
 
 
 def test_the_confusion_matrix_counts_what_the_record_holds():
@@ -463,9 +442,10 @@ def test_a_number_nobody_published_is_refused_with_the_nearest():
 def test_draws_place_the_published_value():
     record = made_up()
     accuracy = float((record.arrays["predictions"] == record.arrays["labels"]).mean())
-    far = title(figures.small_test_draws(record, accuracy + 0.3, count=100))
-    near = title(figures.small_test_draws(record, accuracy, count=100))
-    below = title(figures.small_test_draws(record, accuracy - 0.3, count=100))
+    far, near, below = (
+        title(figures.small_test_draws(record, replace(REPORT.published["best_test"], value=accuracy + gap), count=100))
+        for gap in (0.3, 0.0, -0.3)
+    )
     assert "none of 100 draws reaches" in far
     assert "every one of 100 draws reaches" in below
     assert "% of 100 draws reach the published" in near
@@ -482,7 +462,9 @@ def test_a_comparison_says_how_far_from_the_published_value():
     pixels, patches = seeds(accuracy=0.40), seeds(accuracy=0.72)
     figure = figures.comparison({"pixels": pixels, "patches": patches}, published=REPORT.published["best_test"])
     assert title(figure) == "Patches reaches the higher test accuracy, 70.5 %, 33.2 points above the published 37.3 %"
-    assert "below the published" in title(figures.comparison({"pixels": seeds(accuracy=0.3)}, published=0.373))
+    assert "below the published" in title(
+        figures.comparison({"pixels": seeds(accuracy=0.3)}, published=REPORT.published["best_test"])
+    )
 
 
 def test_a_sweep_finds_its_best_point_and_goes_logarithmic():
@@ -508,7 +490,7 @@ def test_a_sweep_finds_its_best_point_and_goes_logarithmic():
 
 def test_a_sprite_puts_each_image_in_its_tile():
     shades = np.repeat(np.arange(0, 250, 50, dtype=np.uint8), 64).reshape(5, 8, 8)
-    raw = base64.b64decode(figures.sprite(shades, 3).split(",")[1])
+    raw = base64.b64decode(marks.sprite(shades, 3).split(",")[1])
     sheet = np.asarray(Image.open(io.BytesIO(raw)).convert("L"))
     assert sheet.shape == (16, 24)
     centres = [int(sheet[r * 8 + 4, c * 8 + 4]) for r in range(2) for c in range(3)]
@@ -518,7 +500,7 @@ def test_a_sprite_puts_each_image_in_its_tile():
 @pytest.mark.parametrize("bad", [np.zeros((2, 3, 3)), np.zeros((3, 3), np.uint8), np.zeros((0, 3, 3), np.uint8)])
 def test_a_sprite_of_something_else_is_refused(bad):
     with pytest.raises(ValueError, match="uint8 images"):
-        figures.sprite(bad, 2)
+        marks.sprite(bad, 2)
 
 
 def test_without_pixels_the_grid_names_the_command():
@@ -547,7 +529,7 @@ def luminance(colour):
 
 @pytest.mark.parametrize("paper", ["#ffffff", "#14181e"])
 def test_colours_stand_out_on_light_and_dark_paper(paper):
-    for colour in template.CLASS_COLOURS:
+    for colour in template.COLOURS:
         assert contrast(colour, paper) >= 2.95, colour
 
 
@@ -556,7 +538,7 @@ def contrast(a, b):
     return (bright + 0.05) / (dim + 0.05)
 
 
-@pytest.mark.parametrize(("look", "ink"), [(figures.LIGHT, "#444444"), (figures.DARK, "#ffffff")])
+@pytest.mark.parametrize(("look", "ink"), [(template.LIGHT, "#444444"), (template.DARK, "#ffffff")])
 def test_numbers_in_heat_maps_can_be_read_at_every_colour(look, ink):
     """Plotly writes #444 on bright cells and white on dark ones."""
     for scale in look["layout"]["colorscale"].values():
@@ -564,16 +546,16 @@ def test_numbers_in_heat_maps_can_be_read_at_every_colour(look, ink):
 
 
 def test_templates_are_plain_and_let_the_page_through():
-    for look in (figures.LIGHT, figures.DARK):
+    for look in (template.LIGHT, template.DARK):
         assert json.loads(json.dumps(look)) == look
         assert look["layout"]["paper_bgcolor"] == look["layout"]["plot_bgcolor"] == "rgba(0,0,0,0)"
         go.layout.Template(look)
-    assert figures.LIGHT["layout"]["font"]["color"] != figures.DARK["layout"]["font"]["color"]
-    assert len(set(template.CLASS_COLOURS)) == 10
+    assert template.LIGHT["layout"]["font"]["color"] != template.DARK["layout"]["font"]["color"]
+    assert len(set(template.COLOURS)) == 10
 
 
 def test_settings_are_short():
-    assert [values.short(v) for v in (1e-8, 3e-7, 1e4, 5e5, 0.5, 100.0, 3e4)] == [
+    assert [words.short(v) for v in (1e-8, 3e-7, 1e4, 5e5, 0.5, 100.0, 3e4)] == [
         "1e-8",
         "3e-7",
         "1e4",
@@ -591,9 +573,9 @@ def test_template_measures_leave_out_seeds_that_diverged():
         figures.template_measures([lost])
 
 
-@pytest.mark.parametrize("missing", ["id", "title", "alt", "data_name"])
+@pytest.mark.parametrize("missing", ["id", "title", "shows", "data_name"])
 def test_a_figure_without_words_is_refused(missing):
-    said = {"id": "x", "title": "One", "alt": "Two", "data_name": "CIFAR-10", missing: ""}
+    said = {"id": "x", "title": "One", "shows": "Two", "data_name": "CIFAR-10", missing: ""}
     with pytest.raises(ValueError, match=missing):
         figures.finish(go.Figure(go.Scatter(y=[1])), **said)
 
@@ -734,16 +716,16 @@ def test_published_and_measured_stand_side_by_side():
 
 
 def test_a_notice_shows_its_command():
-    box = figures.notice("Missing: run `secondlook train linear` & wait")
+    box = figures.Notice("Missing: run `secondlook train linear` & wait")
     assert "<code>secondlook train linear</code> &amp; wait" in box._repr_html_()
     assert 'class="sl-missing"' in box._repr_html_()
 
 
 def test_counts_and_lists_read_as_english():
-    assert values.counted(1, "seed") == "1 seed"
-    assert values.counted(1200, "seed") == "1,200 seeds"
-    assert values.joined(["a"]) == "a"
-    assert values.joined("abc") == "a, b and c"
+    assert words.counted(1, "seed") == "1 seed"
+    assert words.counted(1200, "seed") == "1,200 seeds"
+    assert words.joined(["a"]) == "a"
+    assert words.joined("abc") == "a, b and c"
 
 
 def test_figures_import_no_torch():
@@ -800,16 +782,16 @@ def test_a_caption_says_what_small_runs_are_made_of_and_counts_profiles_apart():
     quick = made_up()
     data = replace(quick.recipe.data, train_limit=5000, image_size=32)
     quick = replace(quick, recipe=replace(quick.recipe, profile="quick", data=data))
-    assert values.caption(made) == "CIFAR-10 · as published · run c4-full · 2 seeds"
+    assert words.caption(made) == "CIFAR-10 · as published · run c4-full · 2 seeds"
     told = "seed 0, quick profile (6 epochs, 5,000 images, 32 pixels)"
-    assert values.caption([quick]) == f"CIFAR-10 · as published · run c4-full · {told}"
-    assert values.caption([*made, quick]) == f"CIFAR-10 · as published · run c4-full · 2 seeds, full profile · {told}"
+    assert words.caption([quick]) == f"CIFAR-10 · as published · run c4-full · {told}"
+    assert words.caption([*made, quick]) == f"CIFAR-10 · as published · run c4-full · 2 seeds, full profile · {told}"
 
 
 def test_a_caption_counts_the_seeds_of_runs_that_have_unequally_many():
     long, short = [made_up(seed=s) for s in range(8)], [made_up("c1", seed=s) for s in range(3)]
-    assert values.caption([*long, *short]) == "CIFAR-10 · as published · 3 to 8 seeds"
-    assert values.caption([*long[:3], *short]) == "CIFAR-10 · as published · 3 seeds"
+    assert words.caption([*long, *short]) == "CIFAR-10 · as published · 3 to 8 seeds"
+    assert words.caption([*long[:3], *short]) == "CIFAR-10 · as published · 3 seeds"
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -817,7 +799,7 @@ def test_fewer_than_three_seeds_have_no_interval_and_decide_nothing(count):
     few = seeds(count=count)
     assert values.mean_interval(values.numbers(few, "test_accuracy"))[1] == 0
     figure = figures.published_against_measured(REPORT, rows(few, few))
-    assert title(figure) == f"{values.counted(count, 'seed')} of each: too few to tell which published numbers fit"
+    assert title(figure) == f"{words.counted(count, 'seed')} of each: too few to tell which published numbers fit"
     assert "too few seeds for an interval" in figure.layout.title.subtitle.text
 
 

@@ -10,12 +10,15 @@ from secondlook import reports
 from secondlook.claims.alexnet import first_epoch, log_losses
 from secondlook.data.names import CIFAR100, SUPERCLASSES
 from secondlook.evaluation import curves, metrics
-from secondlook.figures import confusion, superclasses
-from secondlook.figures.calibration import calibration, measured
-from secondlook.figures.costs import step_costs
-from secondlook.figures.identification import by_run, candidate_misfits, identification, identification_table
-from secondlook.figures.logged import logged_curves
-from secondlook.figures.paths import best_and_last, trade_off
+from secondlook.figures import best_and_last, calibration, confusion, step_costs, superclasses, trade_off
+from secondlook.figures.logged import (
+    by_run,
+    candidate_misfits,
+    identification,
+    identification_table,
+    logged_curves,
+)
+from secondlook.figures.scores import measured
 from secondlook.record import Record
 
 REPORT = reports.read("alexnet")

@@ -9,11 +9,8 @@ import pytest
 
 from secondlook import reports
 from secondlook.evaluation import curves
-from secondlook.figures.measures import Measure, measures
-from secondlook.figures.ranking import ranking
-from secondlook.figures.schedules import schedules
-from secondlook.figures.settings import settings_table
-from secondlook.figures.waterfall import averaged, factorial, one_by_one, waterfall
+from secondlook.figures import Measure, measures, ranking, schedules, settings_table, waterfall
+from secondlook.figures.decompositions import averaged, factorial, one_by_one
 from secondlook.logs import against_epochs, keras_curves
 from secondlook.record import Record
 

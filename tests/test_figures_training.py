@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from secondlook import reports
-from secondlook.figures.training import training_curves
+from secondlook.figures import training_curves
 from secondlook.record import Record
 
 REPORT = reports.read("optimizers")

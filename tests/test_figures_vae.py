@@ -11,9 +11,9 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
-from secondlook import reports
+from secondlook import figures, reports
 from secondlook.evaluation.metrics import encode_scores
-from secondlook.figures import Row, digit_tables, digits, latent, maps, published_against_measured, risk
+from secondlook.figures import Row, digits, latents, maps, published_against_measured
 from secondlook.record import Record
 
 REPORT = reports.read("vae")
@@ -50,7 +50,7 @@ def vae(seed=0, run="vae-clean", variant="as_coded", **metrics):
     flipped[:3] ^= 1
     arrays = {
         "labels": labels, "svm_predictions": 1 - labels, "kmeans_predictions": flipped,
-        **{p: rng.normal(size=(N, 2)).astype(np.float16) for p in latent.PLACES},
+        **{p: rng.normal(size=(N, 2)).astype(np.float16) for p in latents.PLACES},
         "latent_tsne_plane": rng.normal(size=(9, 2)).astype(np.float16), "walk": sheet(15, 15, 32, seed),
         "reconstructions": sheet(2, 8, 32, seed), "reconstruction_rows": np.arange(16).reshape(2, 8),
     }  # fmt: skip
@@ -102,17 +102,17 @@ def title(figure):
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (2, 8, 28, 28), np.uint8)
 DRAWN = {
-    "maps": lambda n: maps.feature_maps({"VGG": cnn(), "ResNet": cnn(1, "resnet-clean")}),
-    "latent": lambda n: latent.latent_space(vae()),
-    "walk": lambda n: latent.latent_walk({"clean": vae(), "noisy": vae(1, "vae-noisy")}),
-    "rebuilt": lambda n: latent.reconstructions({"clean": vae(), "noisy": vae(1, "vae-noisy")}, PIXELS),
+    "maps": lambda n: figures.feature_maps({"VGG": cnn(), "ResNet": cnn(1, "resnet-clean")}),
+    "latent": lambda n: latents.latent_space(vae()),
+    "walk": lambda n: latents.latent_walk({"clean": vae(), "noisy": vae(1, "vae-noisy")}),
+    "rebuilt": lambda n: latents.reconstructions({"clean": vae(), "noisy": vae(1, "vae-noisy")}, PIXELS),
     "lottery": lambda n: digits.lottery(seeds(vae, n)),
     "distances": lambda n: digits.distances({"as coded": seeds(vae, n)}),
-    "roc": lambda n: digits.roc_edge({"VGG": cnn(), "worse": cnn(1, wrong=9), "VAE": vae()}),
-    "published": lambda n: risk.published_errors(REPORT, MODELS),
-    "risk": lambda n: risk.decomposition({"VGG": seeds(gaussian, n), "UNet": seeds(gaussian, n, model="unet")}, REPORT,
-                                         {"VGG": "vgg", "UNet": "unet"}),
-    "curves": lambda n: risk.risk_curves(curves()),
+    "roc": lambda n: figures.roc_edge({"VGG": cnn(), "worse": cnn(1, wrong=9), "VAE": vae()}),
+    "published": lambda n: figures.published_errors(REPORT, MODELS),
+    "risk": lambda n: figures.decomposition(
+        {"VGG": seeds(gaussian, n), "UNet": seeds(gaussian, n, model="unet")}, REPORT, {"VGG": "vgg", "UNet": "unet"}),
+    "curves": lambda n: figures.risk_curves(curves()),
 }  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def test_controls_start_where_the_figure_stands_and_undo_nothing_of_each_other(d
 
 
 def test_figures_of_this_chapter_import_no_torch():
-    names = "maps, latent, risk, digits, digit_tables"
+    names = "maps, latents, digits"
     code = f"import sys; from secondlook.figures import {names}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -168,17 +168,17 @@ def test_figures_of_this_chapter_import_no_torch():
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: latent.latent_space(cnn()), "places no latents"),
-        (lambda: latent.latent_walk({"a": cnn()}), "keeps no walk"),
-        (lambda: latent.reconstructions({"a": cnn()}), "keeps no reconstructions"),
-        (lambda: maps.feature_maps({"a": vae()}), "keeps no feature maps"),
-        (lambda: maps.feature_maps({"a": cnn(), "b": cnn(layers=("block1", "block4"))}), "other layers"),
-        (lambda: maps.feature_maps({}), "no records"),
+        (lambda: latents.latent_space(cnn()), "places no latents"),
+        (lambda: latents.latent_walk({"a": cnn()}), "keeps no walk"),
+        (lambda: latents.reconstructions({"a": cnn()}), "keeps no reconstructions"),
+        (lambda: figures.feature_maps({"a": vae()}), "keeps no feature maps"),
+        (lambda: figures.feature_maps({"a": cnn(), "b": cnn(layers=("block1", "block4"))}), "other layers"),
+        (lambda: figures.feature_maps({}), "no records"),
         (lambda: digits.lottery([cnn()]), "several starts"),
         (lambda: digits.distances({"a": []}), "no records"),
-        (lambda: digits.roc_edge({"a": gaussian()}), "keeps no scores"),
-        (lambda: risk.decomposition({}), "no records"),
-        (lambda: risk.risk_curves([]), "no records"),
+        (lambda: figures.roc_edge({"a": gaussian()}), "keeps no scores"),
+        (lambda: figures.decomposition({}), "no records"),
+        (lambda: figures.risk_curves([]), "no records"),
     ],
 )
 def test_records_without_what_a_figure_shows_are_refused(draw, message):
@@ -195,18 +195,18 @@ def test_the_lottery_says_how_far_the_starts_spread():
 
 
 def test_the_latent_says_what_reads_it_and_what_guessing_gives():
-    told = title(latent.latent_space(vae(kmeans_accuracy=0.6)))
+    told = title(latents.latent_space(vae(kmeans_accuracy=0.6)))
     assert "k-means 60.0 %" in told
     assert "commoner digit 53.7 %" in told
 
 
 def test_a_collapsed_latent_is_said_to_use_no_dimension():
-    told = title(latent.latent_walk({"clean": vae(), "noisy": vae(active_dimensions=0)}))
+    told = title(latents.latent_walk({"clean": vae(), "noisy": vae(active_dimensions=0)}))
     assert "3 of 8 in clean and 0 of 8 in noisy" in told
 
 
 def test_the_errors_with_the_largest_sum_and_the_moved_point_are_named():
-    told = title(risk.published_errors(REPORT, MODELS))
+    told = title(figures.published_errors(REPORT, MODELS))
     assert "largest for VAE, head in all" in told
     assert "plotted other than printed: VAE, head" in told
 
@@ -216,20 +216,20 @@ def test_the_decomposition_ranks_models_by_both_errors_together():
         return [gaussian(estimation=error) for error in errors]
 
     groups = {"small": drawn(0.09, 0.1, 0.11), "large": drawn(0.39, 0.4, 0.41)}
-    assert "0.110 for small, the smallest, and 0.410 for large" in title(risk.decomposition(groups))
+    assert "0.110 for small, the smallest, and 0.410 for large" in title(figures.decomposition(groups))
     few = {"small": drawn(0.1, 0.1), "large": drawn(0.4, 0.4)}
-    assert "are 0.110 to 0.410" in title(risk.decomposition(few)), "two draws rank nothing"
+    assert "are 0.110 to 0.410" in title(figures.decomposition(few)), "two draws rank nothing"
     wide = {"small": drawn(0.0, 0.1, 0.2), "large": drawn(0.3, 0.4, 0.5)}
-    assert "are 0.110 to 0.410" in title(risk.decomposition(wide)), "intervals overlap"
+    assert "are 0.110 to 0.410" in title(figures.decomposition(wide)), "intervals overlap"
 
 
 def test_the_error_curve_names_its_ends():
-    told = title(risk.risk_curves(curves()))
+    told = title(figures.risk_curves(curves()))
     assert "from 0.401 with 10 images to 0.014 with 10,000" in told
 
 
 def test_the_roc_names_the_best_net_and_leaves_out_what_has_no_area():
-    told = title(digits.roc_edge({"good": cnn(wrong=0), "bad": cnn(1, wrong=20), "VAE": vae()}))
+    told = title(figures.roc_edge({"good": cnn(wrong=0), "bad": cnn(1, wrong=20), "VAE": vae()}))
     assert "good tells ones from zeros best" in told
     assert "bad has" in told
 
@@ -240,23 +240,23 @@ def test_clusters_fitted_on_nine_ones_for_a_zero_split_the_ones():
     z = rng.normal(size=(400, 8)) + 5 * labels[:, None] * np.eye(8)[0]
     z[labels == 1, 1] += 4 * rng.choice([-1, 1], 200)
     record.arrays |= {"labels": labels, "latents": z}
-    (seed, _, alike, uneven), *more = digit_tables.clusters_by_share([record, vae(1)]).rows
+    (seed, _, alike, uneven), *more = digits.clusters_by_share([record, vae(1)]).rows
     assert (seed, more) == (0, [])
     assert float(alike.split()[0]) > 70 > 60 > float(uneven.split()[0])
     record.arrays["latents"] = 50 * labels[:, None] + rng.normal(size=(400, 8))
-    assert digit_tables.clusters_by_share([record]).rows[0][2:] == ("100.0 %", "100.0 %")
+    assert digits.clusters_by_share([record]).rows[0][2:] == ("100.0 %", "100.0 %")
     with pytest.raises(ValueError, match="keeps its latents"):
-        digit_tables.clusters_by_share([vae(1)])
+        digits.clusters_by_share([vae(1)])
 
 
 def test_the_roc_names_all_nets_that_share_the_best_area():
     assert "good and too tell ones from zeros best" in title(
-        digits.roc_edge({"good": cnn(wrong=0), "too": cnn(1, wrong=0), "bad": cnn(1, wrong=20)})
+        figures.roc_edge({"good": cnn(wrong=0), "too": cnn(1, wrong=0), "bad": cnn(1, wrong=20)})
     )
 
 
 def test_the_left_edge_of_the_roc_is_drawn_at_half_a_zero_and_read_as_none():
-    trace = digits.roc_edge({"VGG": cnn()}).data[0]
+    trace = figures.roc_edge({"VGG": cnn()}).data[0]
     assert min(trace.x) > 0
     assert min(trace.customdata) == 0
     assert "customdata" in trace.hovertemplate
@@ -270,7 +270,7 @@ def test_maps_show_a_mistake_and_both_digits():
 
 
 def test_originals_stand_above_their_reconstructions():
-    alone, both = (latent.reconstructions({"clean": vae()}, given) for given in (None, PIXELS))
+    alone, both = (latents.reconstructions({"clean": vae()}, given) for given in (None, PIXELS))
     assert len(alone.data[0].x) == 16
     assert len(both.data[0].x) == 32
     assert "not at hand" in alone.layout.title.subtitle.text
@@ -300,26 +300,26 @@ def test_pages_take_their_time_only_when_a_book_is_built(monkeypatch):
 
 def test_accuracies_are_told_as_errors_with_wilsons_interval():
     rows = {"VGG, clean": ("vgg_clean", "test_accuracy", [cnn()]), "none": ("svm_clean", "svm_accuracy", [])}
-    told = digit_tables.accuracies(REPORT, rows, 2115, "x")
+    told = digits.accuracies(REPORT, rows, 2115, "x")
     assert told.rows[0][:4] == ("VGG, clean", "99.91 %", 2, "99.66 % to 99.97 %")
     assert told.rows[0][4] == "96.67 %"
     assert told.rows[1][2] == 39
     assert told.rows[1][4] == ""
     several = {"a": ("vgg_clean", "test_accuracy", seeds(cnn))}
-    assert "±" in digit_tables.accuracies(REPORT, several, 2115, "x").rows[0][4]
+    assert "±" in digits.accuracies(REPORT, several, 2115, "x").rows[0][4]
 
 
 def test_paired_errors_count_what_only_one_of_two_misses():
     other = cnn(wrong=5)
-    told = digit_tables.paired_errors({"a": (cnn(wrong=2), "predictions"), "b": (other, "predictions")}, "x")
+    told = digits.paired_errors({"a": (cnn(wrong=2), "predictions"), "b": (other, "predictions")}, "x")
     assert told.rows[1][:4] == ("b", 5, 0, 3)
     shorter = Record(other.recipe, "finished", {}, {}, {"labels": np.zeros(3, np.uint8), "predictions": np.zeros(3)})
-    assert len(digit_tables.paired_errors({"a": (cnn(), "predictions"), "c": (shorter, "predictions")}, "x").rows) == 1
+    assert len(digits.paired_errors({"a": (cnn(), "predictions"), "c": (shorter, "predictions")}, "x").rows) == 1
 
 
 def test_costs_show_size_and_time_apart():
     rows = {"VGG": ("seconds_vgg_clean", 45216450, [cnn()], ""), "UNet": ("seconds_unet_clean", 40022850, [], "")}
-    told = digit_tables.costs(REPORT, rows, "x")
+    told = digits.costs(REPORT, rows, "x")
     assert told.rows[0][:5] == ("VGG", "1000.81", "45,216,450", "1,600.0", "60")
     assert told.rows[1] == ("UNet", "1620.32", "40,022,850", "", "", "")
 
@@ -329,13 +329,13 @@ def test_costs_are_those_of_one_profile_with_its_own_size_and_a_heads_time_added
     full.metrics |= {"parameters": 710170, "svm_seconds": 40.0}
     quick.recipe = replace(quick.recipe, profile="quick")
     rows = {"VAE": ("seconds_svm_clean", 1, [full], "svm_seconds"), "VGG": ("seconds_vgg_clean", 45216450, [quick], "")}
-    told = digit_tables.costs(REPORT, rows, "x")
+    told = digits.costs(REPORT, rows, "x")
     assert [row[2:5] for row in told.rows] == [("710,170", "1,600.0", "100"), ("45,216,450", "", "")]
 
 
 def test_seeds_that_gather_at_two_values_are_told_as_a_range():
     both = [replace(cnn(), metrics={**cnn().metrics, "test_accuracy": a}) for a in (0.01, 0.02, 0.98, 0.99)]
-    told = digit_tables.accuracies(REPORT, {"a": ("vgg_clean", "test_accuracy", both)}, 2115, "x")
+    told = digits.accuracies(REPORT, {"a": ("vgg_clean", "test_accuracy", both)}, 2115, "x")
     assert told.rows[0][4] == "1.00 % to 99.00 % from seed to seed"
     drawn = published_against_measured(REPORT, [Row("svm_clean", "test_accuracy", {"as_coded": both})])
     assert drawn.layout.title.text.startswith("The 1 measured number spreads too widely to tell")
@@ -359,9 +359,9 @@ def test_a_net_that_saw_noise_is_shown_with_that_noise(monkeypatch):
 
 def test_a_latent_that_holds_nothing_says_so():
     record = vae()
-    assert "one point" not in latent.latent_space(record).layout.title.subtitle.text
-    arrays = {**record.arrays, **{k: np.zeros_like(record.arrays[k]) for k in latent.PLACES if k in record.arrays}}
-    assert "all images on one point" in latent.latent_space(replace(record, arrays=arrays)).layout.title.subtitle.text
+    assert "one point" not in latents.latent_space(record).layout.title.subtitle.text
+    arrays = {**record.arrays, **{k: np.zeros_like(record.arrays[k]) for k in latents.PLACES if k in record.arrays}}
+    assert "all images on one point" in latents.latent_space(replace(record, arrays=arrays)).layout.title.subtitle.text
 
 
 def test_the_simplest_baseline_tells_simple_digits_apart():
@@ -370,5 +370,5 @@ def test_the_simplest_baseline_tells_simple_digits_apart():
     x = rng.integers(0, 60, (80, 8, 8), np.uint8)
     x[y == 1, :, 3:5] += 150
     images = SimpleNamespace(x_train=x, y_train=y, x_test=x[:20], y_test=y[:20], title="MNIST")
-    assert digit_tables.pixel_baseline(images).rows[0][1] == 0
-    assert "secondlook data fetch mnist" in repr(digit_tables.pixel_baseline(None))
+    assert digits.pixel_baseline(images).rows[0][1] == 0
+    assert "secondlook data fetch mnist" in repr(digits.pixel_baseline(None))

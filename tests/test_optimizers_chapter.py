@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from secondlook import models, reports
 from secondlook.evaluation import curves
-from secondlook.figures.trajectories import moves, trajectories
+from secondlook.figures import moves, trajectories
 from secondlook.insight import trajectory
 from secondlook.recipe import Classifier
 from secondlook.record import Record

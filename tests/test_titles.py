@@ -10,21 +10,16 @@ from hypothesis import strategies as st
 
 from secondlook import figures, reports
 from secondlook.evaluation import metrics
-from secondlook.figures.calibration import calibration
-from secondlook.figures.embedding import embedding
-from secondlook.figures.measures import Measure, measures
-from secondlook.figures.paths import best_and_last, trade_off
-from secondlook.figures.ranking import ranking
 from secondlook.figures.superclasses import hardest_classes
-from secondlook.figures.training import training_curves
-from secondlook.figures.values import NothingToDraw, ends, leads, percent
+from secondlook.figures.values import NothingToDraw
+from secondlook.figures.words import ends, leads, percent
 from secondlook.record import Record
 
 RECIPES = reports.read("vgg").recipes("vgg16", "as_published", seeds=[0, 1, 2])
 GRID = reports.read("linear").recipes("c4-full", "as_coded")[0]
 FIRST = re.compile(r"\b(highest|lowest|higher|lower|most|least|best|worst|leads?|farthest|changes|rougher)\b")
 LABELS = np.repeat(np.arange(10), 6)
-ENDS = [Measure("accuracy, last epoch", lambda c: c["test_accuracy"][-1], ".2%")]
+ENDS = [figures.Measure("accuracy, last epoch", lambda c: c["test_accuracy"][-1], ".2%")]
 
 
 def made_up(value, labels=LABELS, predictions=LABELS):
@@ -46,14 +41,13 @@ def linear(records):
 
 BY_NUMBER = {
     "comparison": lambda a, b: figures.comparison({"a": a, "b": b}),
-    "ranking": lambda a, b: ranking({"a": a, "b": b}),
+    "ranking": lambda a, b: figures.ranking({"a": a, "b": b}),
     "grid": lambda a, b: figures.combinations({"a": linear(a), "b": linear(b)}, "a"),
-    "learning": lambda a, b: figures.learning_curves({"a": a, "b": b}),
-    "training": lambda a, b: training_curves({"a": a, "b": b}),
-    "trade_off": lambda a, b: trade_off({"a": a, "b": b}),
-    "best_and_last": lambda a, b: best_and_last({"a": a, "b": b}),
-    "measures": lambda a, b: measures({"a": a, "b": b}, ENDS, {}),
-    "calibration": lambda a, b: calibration({"a": a, "b": b}),
+    "training": lambda a, b: figures.training_curves({"a": a, "b": b}),
+    "trade_off": lambda a, b: figures.trade_off({"a": a, "b": b}),
+    "best_and_last": lambda a, b: figures.best_and_last({"a": a, "b": b}),
+    "measures": lambda a, b: figures.measures({"a": a, "b": b}, ENDS, {}),
+    "calibration": lambda a, b: figures.calibration({"a": a, "b": b}),
     "difference": lambda a, b: figures.confusion_difference(a, b, ("a", "b")),
     "sweep": lambda a, b: figures.sweep(a, "seed", "test_accuracy", "settings.precision"),
 }
@@ -61,7 +55,7 @@ BY_CLASS = {
     "confusion": figures.confusion,
     "roc": figures.roc,
     "hardest": hardest_classes,
-    "embedding": lambda own: embedding(own[0]),
+    "embedding": lambda own: figures.embedding(own[0]),
 }
 
 

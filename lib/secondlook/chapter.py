@@ -14,8 +14,9 @@ from secondlook.claims.judge import judge
 from secondlook.claims.standing import attempts, standing
 from secondlook.data import DATA_SETS
 from secondlook.experiments import Execution, Outcome, load_or_produce
-from secondlook.figures.tables import notice
-from secondlook.figures.values import NothingToDraw, counted, joined, labels, short, together
+from secondlook.figures.tables import Notice
+from secondlook.figures.values import NothingToDraw, labels, together
+from secondlook.figures.words import counted, joined, short
 from secondlook.overrides import customised
 from secondlook.overrides import given as given_settings
 from secondlook.parameters import check_values
@@ -123,7 +124,7 @@ class Chapter(Pictures):
         """
         shown, *others = arguments
         if not (shown if records is None else records):
-            return notice(" ".join(self._missing_lines()) or "There are no records of this run in this profile.")
+            return Notice(" ".join(self._missing_lines()) or "There are no records of this run in this profile.")
         kept, left = together(shown)
         names = labels(kept)
         try:
@@ -133,7 +134,7 @@ class Chapter(Pictures):
             theirs = {k: own for k, own in kept.items() if k not in self.yours} if isinstance(kept, dict) else {}
             if theirs and len(theirs) < len(kept):  # a reader's own run may lack what the report's have
                 return self.draw(figure, theirs, *others, records=records, **options)
-            return notice(str(error))
+            return Notice(str(error))
         if left and isinstance(drawn, Figure):
             drawn.layout.title.subtitle.text += f" · without {left}, of which there are small runs alone"
         return drawn

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from secondlook.data import standins
 from secondlook.figures.tables import Table, table
-from secondlook.figures.template import CLASS_COLOURS, DASHES, faded, finish
+from secondlook.figures.template import COLOURS, DASHES, faded, finish
 from secondlook.models import macs, parameter_count
 from secondlook.recipe import Data, Recipe
 
@@ -89,7 +89,7 @@ def live_loss(losses: Mapping[str, Sequence[float]], where: str, chance: float |
     """
     figure, ends = go.Figure(), {}
     for k, (name, run) in enumerate(losses.items()):
-        window, colour = max(1, len(run) // 10), CLASS_COLOURS[k]
+        window, colour = max(1, len(run) // 10), COLOURS[k]
         mean = np.convolve(run, np.ones(window) / window, "valid")
         ends[name] = f"{name} from {mean[0]:.3g} to {mean[-1]:.3g}"
         steps = np.arange(1, len(run) + 1)
@@ -101,4 +101,4 @@ def live_loss(losses: Mapping[str, Sequence[float]], where: str, chance: float |
         figure.add_hline(chance, annotation_text="chance", annotation_position="top right")
     figure.update_layout(xaxis_title="step", yaxis_title="training loss, mean of a tenth of the steps", hovermode="x")
     title = f"Training loss in {max(map(len, losses.values()))} steps: {', '.join(ends.values())}"
-    return finish(figure, id, title, f"Line chart of the loss of each training step. {title}.", f"live · {where}", 320)
+    return finish(figure, id, title, "Line chart of the loss of each training step", f"live · {where}", 320)

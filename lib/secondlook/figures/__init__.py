@@ -1,48 +1,21 @@
 """Interactive figures and tables, each a pure function of records."""
+# ruff: noqa: F401  what a notebook calls as `figures.…`
 
-from secondlook.figures import fallback  # noqa: F401  registers what a figure says where nothing draws it
-from secondlook.figures.aims import aims, aims_table
-from secondlook.figures.bars import comparison
-from secondlook.figures.confusion import confusion, confusion_difference, top_confusions
-from secondlook.figures.curves import learning_curves, loss_curves
-from secondlook.figures.grid import combinations
-from secondlook.figures.images import hover_sprite, sample_grid, sprite
-from secondlook.figures.published import Row, published_against_measured, small_test_draws
-from secondlook.figures.roc import roc
-from secondlook.figures.scoreboard import grounds, scoreboard
-from secondlook.figures.sweep import sweep
-from secondlook.figures.tables import missing_table, notice, published_table, table, verdicts
-from secondlook.figures.template import DARK, LIGHT, finish
-from secondlook.figures.templates import template_measures, templates
-
-__all__ = [
-    "DARK",
-    "LIGHT",
-    "Row",
-    "aims",
-    "aims_table",
-    "combinations",
-    "comparison",
-    "confusion",
-    "confusion_difference",
-    "finish",
-    "grounds",
-    "hover_sprite",
-    "learning_curves",
-    "loss_curves",
-    "missing_table",
-    "notice",
-    "published_against_measured",
-    "published_table",
-    "roc",
-    "sample_grid",
-    "scoreboard",
-    "small_test_draws",
-    "sprite",
-    "sweep",
-    "table",
-    "template_measures",
-    "templates",
-    "top_confusions",
-    "verdicts",
-]
+from secondlook.figures import fallback  # registers what a figure says where nothing draws it
+from secondlook.figures.comparisons import combinations, comparison, sweep
+from secondlook.figures.confusions import confusion, confusion_difference, misclassified, top_confusions
+from secondlook.figures.curves import loss_curves, training_curves
+from secondlook.figures.decompositions import decomposition, published_errors, risk_curves, waterfall
+from secondlook.figures.design import architecture, channel_statistics, preparation, sample_grid, split_proportions
+from secondlook.figures.latents import embedding, latent_space, latent_walk, reconstructions
+from secondlook.figures.logged import identification, identification_table, logged_curves, schedules
+from secondlook.figures.maps import cam_explorer, feature_maps
+from secondlook.figures.paths import best_and_last, moves, trade_off, trajectories
+from secondlook.figures.published import Row, published_against_measured, published_table, small_test_draws
+from secondlook.figures.rankings import Measure, measures, ranking
+from secondlook.figures.saliency import cam_focus, deletion_insertion, random_weights, shuffled_parts
+from secondlook.figures.scores import calibration, roc, roc_edge
+from secondlook.figures.standing import aims, aims_table, grounds, scoreboard, verdicts
+from secondlook.figures.tables import Notice, missing_table, settings_table, step_costs, table
+from secondlook.figures.template import finish
+from secondlook.figures.weights import kernels, template_measures, templates

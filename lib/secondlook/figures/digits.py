@@ -1,31 +1,19 @@
-"""Zeros and ones: what a setting shows a net, heads over many starts, distances, ROC where alarms are few."""
+"""Zeros and ones: what a setting shows a net, heads over many starts, distances, accuracies and costs as tables."""
 
 import os
+from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.evaluation.metrics import roc
-from secondlook.figures.images import placeholder, sprite
-from secondlook.figures.marks import label_rows, line_at, means, picture
-from secondlook.figures.roc import curves_and_areas
-from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, faded, finish, views
-from secondlook.figures.values import (
-    NothingToDraw,
-    agree,
-    caption,
-    counted,
-    digits,
-    ends,
-    few,
-    flat,
-    joined,
-    mean_interval,
-    needed,
-    numbers,
-    percent,
-)
+from secondlook.evaluation.statistics import mcnemar, wilson
+from secondlook.figures import words
+from secondlook.figures.marks import label_rows, line_at, means, picture, placeholder, spots, sprite
+from secondlook.figures.tables import Notice, Table
+from secondlook.figures.template import COLOURS, QUIET, SHARE, Views, faded, finish
+from secondlook.figures.values import NothingToDraw, at_best, flat, mean_interval, needed, numbers
 from secondlook.record import Record
+from secondlook.reports import Report
 
 SETTINGS = {"clean": "none", "as coded": "as_coded", "before normalisation": "before_normalisation",
             "white noise and crop": "white_noise_crop"}  # fmt: skip
@@ -50,21 +38,20 @@ def settings_samples(images: np.ndarray | None, labels: np.ndarray | None, side:
     """
     if images is None or labels is None:
         told = "The images of MNIST are not here, or no page is being built."
-        return placeholder(told, "secondlook data fetch mnist", "MNIST", id)
+        return placeholder("MNIST", "mnist", id, text=told)
     rows = np.concatenate([np.flatnonzero(np.asarray(labels) == c)[:across] for c in (0, 1)])
     drawn = [_as_seen(images[rows], rows, side=side, noise=noise) for noise in SETTINGS.values()]
-    lit = _lit(np.concatenate(drawn))
     figure = go.Figure()
-    x, y = np.meshgrid(np.arange(len(rows)) + 0.5, np.arange(len(SETTINGS)) + 0.5)
-    figure.add_scatter(x=x.ravel(), y=y.ravel(), mode="markers", marker={"opacity": 0, "size": 24}, showlegend=False,
-                       text=np.repeat(list(SETTINGS), len(rows)).tolist(),
-                       hovertemplate="%{text}<extra></extra>")  # fmt: skip
-    picture(figure, sprite(lit, len(rows)), len(rows), len(SETTINGS), toward="left")
-    figure.update_yaxes(visible=True, tickvals=np.arange(len(SETTINGS)) + 0.5, ticktext=list(SETTINGS))
-    outside = [float(np.mean(np.abs(part) > 1)) for part in drawn]
-    title = f"Under noise {percent(outside[1], 0)} of the values leave the range from −1 to 1 that clean images keep"
-    alt = f"The same {len(rows)} digits under {joined(SETTINGS)}. {title}."
-    return finish(figure, id, title, alt, "MNIST · values from −1 to 1 as black to white", 330)
+    x, y = np.meshgrid(np.arange(len(rows)), np.arange(len(SETTINGS)))
+    text = np.repeat(list(SETTINGS), len(rows)).tolist()
+    spots(figure, x, y, 24, "%{text}", showlegend=False, text=text)
+    ticks = {"tickvals": np.arange(len(SETTINGS)) + 0.5, "ticktext": list(SETTINGS)}
+    sheet = sprite(_lit(np.concatenate(drawn)), len(rows))
+    picture(figure, sheet, len(rows), len(SETTINGS), toward="left", visible=True, **ticks)
+    outside = words.percent(float(np.mean(np.abs(drawn[1]) > 1)), 0)
+    title = f"Under noise {outside} of the values leave the range from −1 to 1 that clean images keep"
+    shows = f"The same {len(rows)} digits under {words.joined(SETTINGS)}"
+    return finish(figure, id, title, shows, "MNIST · values from −1 to 1 as black to white", 330)
 
 
 def seen_column(record: Record, images: np.ndarray | None, index: np.ndarray) -> str | None:
@@ -103,24 +90,23 @@ def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
     if not records:
         raise NothingToDraw("no record tried several starts of the linear head")
     kinds = {k: label for k, label in HEADS.items() if k in records[0].metrics}
-    figure, found = go.Figure(), {}
+    figure, said = go.Figure(), []
     for row, (kind, label) in enumerate(kinds.items()):
         values = np.concatenate([r.metrics[kind] for r in records])
         spread = row + 0.32 * (2 * ((np.arange(len(values)) * 0.618) % 1) - 1)  # apart, the same every time
         figure.add_scatter(x=values, y=spread, mode="markers", name=label, hovertemplate="%{x:.2%}<extra></extra>",
-                           marker={"size": 7, "color": faded(CLASS_COLOURS[row], 0.6)}, showlegend=False)  # fmt: skip
-        found[kind] = values
+                           marker={"size": 7, "color": faded(COLOURS[row], 0.6)}, showlegend=False)  # fmt: skip
+        low, high = words.percent(values.min()), words.percent(values.max())
+        said.append(f"{low} to {high} {label.split(':')[0]}")
+    starts = words.counted(sum(len(r.metrics[kind]) for r in records), "start")
     majority = float(np.mean(numbers(records, "majority_accuracy")))
-    line_at(figure, majority, (-0.5, len(kinds) - 0.5), f"always the commoner digit, {percent(majority)}", QUIET)
-    figure.update_xaxes(title="test accuracy", tickformat=".2~%", range=[-0.02, 1.02])
+    chance = f"always the commoner digit, {words.percent(majority)}"
+    line_at(figure, majority, (-0.5, len(kinds) - 0.5), chance, QUIET)
+    figure.update_xaxes(title="test accuracy", tickformat=SHARE, range=[-0.02, 1.02])
     label_rows(figure, [label.replace(": ", ":<br>") for label in kinds.values()])
-    said = [f"{percent(v.min())} to {percent(v.max())} {'as coded' if 'coded' in k else 'mended'}"
-            for k, v in found.items()]  # fmt: skip
-    total = sum(len(v) for v in found.values()) // len(found)
-    title = f"{counted(total, 'start')} of the linear head on the latents of {counted(len(records), 'VAE')} end at "
-    title += joined(said)
-    alt = f"Dot plot of test accuracies of linear heads: {joined(kinds.values())}. {title}."
-    return finish(figure, id, title, alt, caption(records, "a dot a start"), 280)
+    title = f"{starts} of the linear head on the latents of {words.counted(len(records), 'VAE')} end at "
+    shows = f"Dot plot of test accuracies of linear heads: {words.joined(kinds.values())}"
+    return finish(figure, id, title + words.joined(said), shows, words.caption(records, "a dot a start"), 280)
 
 
 def distances(groups: dict[str, list[Record]], id: str = "distances") -> go.Figure:
@@ -128,64 +114,132 @@ def distances(groups: dict[str, list[Record]], id: str = "distances") -> go.Figu
 
     The floor is the distance of two random halves of the same originals. A menu: over rows, as coded, or whole images.
     """
-    everything, figure, owners = flat(groups, "distances"), go.Figure(), []
+    everything, figure = flat(groups, "distances"), go.Figure()
+    views = Views(figure)
     labels = [f"{pair}<br>{label}" for pair in PAIRS.values() for label in groups]
     for view, kind in enumerate(SWD):
         values = [mean_interval(numbers(r, f"{kind}_{p}")) for p in PAIRS for r in groups.values()]
-        means(figure, np.arange(len(labels)), values, "%{x:.4f}", visible=view == 0)
+        means(figure, np.arange(len(labels)), values, "%{x:.4f}")
         floors = [mean_interval(numbers(r, f"{kind}_floor_{p}"))[0] if p != "between" else np.nan
                   for p in PAIRS for r in groups.values()]  # fmt: skip
         figure.add_scatter(x=floors, y=np.arange(len(labels)), mode="markers", name="two halves of the originals",
                            marker={"symbol": "line-ns", "size": 14, "line": {"width": 3, "color": QUIET}},
-                           hovertemplate="floor %{x:.4f}<extra></extra>", visible=view == 0)  # fmt: skip
-        owners += [view, view]
-    figure.update_layout(updatemenus=[views(owners, list(SWD.values()))])
+                           hovertemplate="floor %{x:.4f}<extra></extra>")  # fmt: skip
+        views.own(view)
+    views.menu(list(SWD.values()))
     figure.update_xaxes(title="sliced Wasserstein distance", rangemode="tozero")
     label_rows(figure, labels)
-    first = next(iter(groups.values()))
-    shown = next(iter(SWD))
-    near, far = (float(np.mean(numbers(first, f"{shown}_{p}"))) for p in ("zeros", "between"))
-    floor = float(np.mean(numbers(first, f"{shown}_floor_zeros")))
-    title = f"Over rows of pixels, rebuilt zeros are {digits(near)} from zeros; zeros are {digits(far)} from ones, "
-    title += f"and {digits(floor)} from other zeros"
-    alt = f"Dot plot of sliced Wasserstein distances for {joined(groups)}. {title}."
-    return finish(figure, id, title, alt, caption(everything), 140 + 44 * len(labels))
+    near, far, floor = (words.digits(float(np.mean(numbers(next(iter(groups.values())), f"row_swd_{p}"))))
+                        for p in ("zeros", "between", "floor_zeros"))  # fmt: skip
+    title = f"Over rows of pixels, rebuilt zeros are {near} from zeros; zeros are {far} from ones, "
+    title += f"and {floor} from other zeros"
+    shows = f"Dot plot of sliced Wasserstein distances for {words.joined(groups)}"
+    return finish(figure, id, title, shows, words.caption(everything), 140 + 44 * len(labels))
 
 
-def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
-    """ROC curves of ones against zeros on a logarithmic axis, where the false alarms are few; a line a record.
+def accuracies(report: Report, rows: Mapping[str, tuple[str, str, list[Record]]], images: int,
+               heading: str) -> Table:  # fmt: skip
+    """A table of accuracies: printed, as errors of `images` with Wilson's interval, and measured over seeds.
 
-    From scores, or as a single point from svm_predictions where a record has no scores. The left edge, where no zero is
-    called a one, is drawn at half a zero.
+    `rows` maps a label to (published id, metric, records); without records the measured cells are empty.
     """
-    records = needed(groups.values(), "ROC curves")
-    figure, areas = go.Figure(), {}
-    for k, (label, record) in enumerate(groups.items()):
-        if "scores" in record.arrays:
-            curves, intervals = curves_and_areas(record)
-            areas[label] = intervals[-1]
-            x, y = curves[-1].false_positive_rate, curves[-1].true_positive_rate
-        elif "svm_predictions" in record.arrays:
-            one = roc(record.arrays["labels"] == 1, record.arrays["svm_predictions"])
-            x, y = one.false_positive_rate[1:-1], one.true_positive_rate[1:-1]
-        else:
-            raise NothingToDraw(f"the record of {record.recipe} keeps no scores; its run needs keep = 'evidence'")
-        negatives = int(np.sum(record.arrays["labels"] == 0))
-        area = f" {areas[label].value:.4f} [{areas[label].low:.4f}, {areas[label].high:.4f}]" if label in areas else ""
-        figure.add_scatter(x=np.maximum(x, 0.5 / negatives), y=y, mode="lines+markers", name=label + area,
-                           customdata=x,
-                           line={"color": CLASS_COLOURS[k % 10], "dash": DASHES[k % 3], "shape": "hv"},
-                           marker={"size": 5, "color": CLASS_COLOURS[k % 10]},
-                           hovertemplate=f"{label}: %{{y:.2%}} of the ones,"
-                           " %{customdata:.2%} of the zeros<extra></extra>")  # fmt: skip
-    figure.update_xaxes(title="zeros called ones (logarithmic)", type="log",
-                        tickvals=[0.001, 0.01, 0.1, 1], tickformat=".1~%")  # fmt: skip
-    figure.update_yaxes(title="ones called ones", tickformat=".1~%")
-    title = f"ROC curves of {joined(groups)}"
-    if areas:
-        order = ends({name: area.value for name, area in areas.items()}, "{:.4f}".format)
-        title = f"{few(order.first)} {agree(order.first, 'tells')} ones from zeros"
-        title += f"{'' if order.tied else ' best,'} with an AUC of {order.best}"
-        title += "" if order.tied else f"; {few(order.last)} {agree(order.last, 'has')} {order.worst}"
-    alt = f"ROC curves on a logarithmic axis. {title}."
-    return finish(figure, id, title, alt, caption(records, "the left edge is no zero at all"), 440)
+    told = []
+    for label, (id_, metric, records) in rows.items():
+        printed = report.published[id_]
+        errors = round((1 - printed.value) * images)
+        ours = ("", "")
+        if records:
+            seeds = f"{words.counted(len(records), 'seed')}, {records[0].recipe.profile}"
+            ours = (words.told_mean(numbers(records, metric), 2), seeds)
+        told.append((label, printed.text, errors, _wilson(errors, images), *ours))
+    heads = ("model", "printed", f"errors of {images:,}", "95 % interval (Wilson)", "measured", "from")
+    return Table(heads, tuple(told), heading)
+
+
+def _wilson(errors: int, images: int) -> str:
+    low, high = wilson(images - errors, images)
+    return f"{words.percent(low, 2)} to {words.percent(high, 2)}"
+
+
+def paired_errors(pairs: Mapping[str, tuple[Record, str]], heading: str) -> Table:
+    """Each model against the first on the same test images: errors that only one of the two makes, McNemar's p.
+
+    `pairs` maps a label to (record, name of its predictions). Records on other test images are left out.
+    """
+    (first, (base, name)), *others = pairs.items()
+    labels = np.asarray(base.arrays["labels"])
+    right = np.asarray(base.arrays[name]) == labels
+    told = [(first, int((~right).sum()), "", "", "")]
+    for label, (record, own) in others:
+        if np.array_equal(record.arrays["labels"], labels):
+            theirs = np.asarray(record.arrays[own]) == labels
+            test = mcnemar(right, theirs)
+            told.append((label, int((~theirs).sum()), test.only_b, test.only_a, f"{test.p:.2g}"))
+    heads = ("model", f"errors of {len(labels):,}", f"only {first} misses", "only this one misses", "p (McNemar)")
+    return Table(heads, tuple(told), heading)
+
+
+def costs(report: Report, rows: Mapping[str, tuple[str, int, list[Record], str]], heading: str) -> Table:
+    """Seconds as printed beside what was measured: multiply-adds of an image, median seconds and the device.
+
+    `rows` maps a label to (published id, parameters of the net in full, records, metric of the seconds that a head
+    takes besides, or ""). What is measured is of one profile, the best there is: other rows have no measured cells.
+    """
+    kept = at_best({label: records for label, (*_, records, _) in rows.items()})
+    told = []
+    for label, (id_, parameters, _, head) in rows.items():
+        cells, records = [""] * 3, kept.get(label)
+        if records:
+            first = records[0]
+            parameters = first.metrics["parameters"]
+            seconds = numbers(records, "train_seconds") + (numbers(records, head) if head else 0)
+            on = f"{first.provenance.get('device', '')}, {words.counted(len(records), 'seed')}, {first.recipe.profile}"
+            cells = [f"{first.metrics['macs'] / 1e6:,.1f}", f"{np.nanmedian(seconds):,.0f}", on]
+        told.append((label, report.published[id_].text, f"{parameters:,}", *cells))
+    heads = ("model", "seconds, printed", "parameters", "million multiply-adds", "median seconds, measured", "on")
+    return Table(heads, tuple(told), heading)
+
+
+def clusters_by_share(records: list[Record], ones: int = 9) -> Table:
+    """k-means on the latents that a record keeps, fitted on all of them and on `ones` ones for each zero.
+
+    Two clusters without labels, turned so that most of the latents they were fitted on agree; the accuracy is that of
+    all latents either way. Raises ValueError where no record keeps latents.
+    """
+    from sklearn.cluster import KMeans
+
+    if not (records := [r for r in records if "latents" in r.arrays]):
+        raise NothingToDraw("no record keeps its latents; its run needs keep = 'evidence'")
+    told = []
+    for record in records:
+        z, labels = np.asarray(record.arrays["latents"], float), np.asarray(record.arrays["labels"], int)
+        zeros, others = (np.flatnonzero(labels == c) for c in (0, 1))
+        reached = []
+        for chosen in (np.arange(len(z)), np.r_[zeros[: len(others) // ones], others]):
+            found = KMeans(2, random_state=42, n_init="auto").fit(z[chosen])
+            turned = np.mean(found.labels_ == labels[chosen]) < 0.5
+            reached.append(words.percent(np.mean((found.predict(z) != labels) == turned)))
+        told.append((record.recipe.seed, record.recipe.profile, *reached))
+    heads = ("seed", "profile", "fitted on all", f"fitted on {ones} ones for a zero")
+    return Table(heads, tuple(told), "k-means on one and the same latent of clean test digits")
+
+
+def pixel_baseline(images) -> Table | Notice:
+    """Logistic regression on the pixels of zeros and ones, fitted here: its errors of the official test images.
+
+    `images` is the data set, or None, for which a notice names the command. Takes a few seconds.
+    """
+    if images is None:
+        return Notice("The images of MNIST are not here. Fetch them with `secondlook data fetch mnist`.")
+    from sklearn.linear_model import LogisticRegression
+
+    parts = []
+    for x, y in ((images.x_train, images.y_train), (images.x_test, images.y_test)):
+        own = np.asarray(y) < 2
+        parts.append((x[own].reshape(int(own.sum()), -1).astype(np.float32) / 255, np.asarray(y)[own]))
+    (train, (test, labels)) = parts
+    fitted = LogisticRegression(C=0.1, max_iter=200).fit(*train)
+    wrong, count = int(np.sum(fitted.predict(test) != labels)), len(labels)
+    row = ("logistic regression on pixels", wrong, words.percent(1 - wrong / count, 2), _wilson(wrong, count))
+    heads = ("model", f"errors of {count:,}", "accuracy", "95 % interval (Wilson)")
+    return Table(heads, (row,), f"The simplest baseline, fitted on this page: {images.title}")

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures.tables import Html
-from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, QUIET, finish
+from secondlook.figures.template import COLOURS, MEASURED, PUBLISHED, QUIET, finish
 from secondlook.record import Record, Records
 from secondlook.reports import read
 
@@ -86,14 +86,14 @@ def published_and_measured(judgements: Sequence, id: str = "published-and-measur
     for k, (name, fitted) in enumerate(kinds.items()):
         some = [p for p in points if p[0].id.endswith("f") == fitted]
         if some:
-            _points(figure, name, some, CLASS_COLOURS[k], ("circle", "square")[k])
+            _points(figure, name, some, COLOURS[k], ("circle", "square")[k])
     told = [(p, low, high) for _, p, _, (low, high) in points if high - low < VAGUE]
     inside = sum(low <= p <= high for p, low, high in told)
     axis = {"range": [0, 1.02], "tickformat": ".0%"}
     figure.update_layout(xaxis={**axis, "title": "published"}, yaxis={**axis, "title": "measured, mean over seeds"})
     title = f"{inside} of {len(told)} published shares lie where one more run of ours would fall"
-    alt = f"Scatter plot of measured against published accuracies and other shares, with a line of equality. {title}."
-    return finish(figure, id, title, alt, _below(len(points) - len(told)), 460)
+    shows = "Scatter plot of measured against published accuracies and other shares, with a line of equality"
+    return finish(figure, id, title, shows, _below(len(points) - len(told)), 460)
 
 
 def _below(vague: int) -> str:

@@ -8,24 +8,11 @@ import plotly.graph_objects as go
 
 from secondlook.data import hash_draws
 from secondlook.evaluation.statistics import LEAST_SEEDS, prediction_half_width
-from secondlook.figures.marks import label_rows, line_at, means, within
-from secondlook.figures.template import CLASS_COLOURS, MEASURED, PUBLISHED, SYMBOLS, faded, finish
-from secondlook.figures.values import (
-    VARIANT_WORDS,
-    NothingToDraw,
-    answering,
-    caption,
-    counted,
-    flat,
-    joined,
-    needed,
-    number_of,
-    numbers,
-    percent,
-    printed,
-    together,
-    told_mean,
-)
+from secondlook.figures import words
+from secondlook.figures.marks import diamonds, label_rows, line_at, means, within
+from secondlook.figures.tables import Table
+from secondlook.figures.template import COLOURS, MEASURED, PUBLISHED, SHARE, SYMBOLS, faded, finish
+from secondlook.figures.values import first_with, flat, needed, numbers, together
 from secondlook.recipe import nearest
 from secondlook.record import Record
 from secondlook.reports import Published, Report
@@ -67,6 +54,11 @@ class Comparison:
         return self.mean - self.half >= 0 and self.mean + self.half <= 1
 
     @property
+    def wide(self) -> bool:
+        """Whether there is an interval that excludes nothing."""
+        return bool(np.isfinite(self.half)) and not self.tells
+
+    @property
     def consistent(self) -> bool:
         return abs(self.mean - self.published.value) <= self.half + 1e-12
 
@@ -79,7 +71,7 @@ def fair(rows: list[Row]) -> list[Row]:
     found: list[dict] = [{} for _ in rows]
     for (k, label), own in kept.items():
         mixed = (k, label) in reduced and len(reduced) < len(kept)
-        found[k][VARIANT_WORDS.get(label, label) + ", reduced" * mixed] = own
+        found[k][words.VARIANTS.get(label, label) + ", reduced" * mixed] = own
     return [replace(row, groups=own) for row, own in zip(rows, found) if own]
 
 
@@ -110,57 +102,111 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
     everything = [r for row in rows for r in flat(row.groups, row.published)]
     found = compare(report, rows)
     labels = list(dict.fromkeys(c.label for c in found))
-    ids = list(dict.fromkeys(row.published for row in rows))
+    printed = [report.published[i] for i in dict.fromkeys(row.published for row in rows)]
     figure = go.Figure()
     for k, label in enumerate(labels):
         own = [c for c in found if c.label == label]
-        at = [ids.index(c.published.id) + (k + 1) * 0.62 / len(labels) - 0.24 for c in own]
-        look = {"color": CLASS_COLOURS[k % 6], "symbol": SYMBOLS[k % 10], "size": 10}
-        found_ = [(np.nan if np.isfinite(c.half) and not c.tells else c.mean, c.half * c.tells) for c in own]
-        figure.add_scatter(x=np.concatenate([c.values for c in own]), y=np.repeat(at, [len(c.values) for c in own]),
-                           mode="markers", marker={"size": 6, "color": faded(look["color"], 0.5)}, showlegend=False,
-                           hovertemplate=f"{label}, a seed: %{{x:.2%}}<extra></extra>")  # fmt: skip
-        means(figure, at, found_, "%{text}", name=label, text=[_told(c) for c in own], marker=look)
-    texts = [report.published[i] for i in ids]
-    places = [p.value for p in texts] + [c.mean for c in found if np.isfinite(c.mean)]
-    left = min(places) + np.ptp(places) / 3  # a number this far left would reach into the labels of the rows
-    sides = ["middle right" if p.value < left else "middle left" for p in texts]
-    figure.add_scatter(x=[p.value for p in texts], y=[k - 0.26 for k in range(len(ids))], mode="markers+text",
-                       name="published", text=[p.text for p in texts], textposition=sides, cliponaxis=False,
-                       marker={"color": PUBLISHED, "symbol": "diamond", "size": 12},
-                       hovertemplate="published %{text}<extra></extra>")  # fmt: skip
-    for k, p in enumerate(texts):
-        figure.add_shape(type="line", x0=p.value, x1=p.value, y0=k - 0.26, y1=k + 0.44,
-                         line={"color": PUBLISHED, "width": 1, "dash": "dot"})  # fmt: skip
-    figure.update_xaxes(title="accuracy", tickformat=".2~%")
+        at = [printed.index(c.published) + (k + 1) * 0.62 / len(labels) - 0.24 for c in own]
+        _group(figure, label, own, at, k)
+    _printed(figure, printed, [p.value for p in printed] + [c.mean for c in found if np.isfinite(c.mean)])
+    figure.update_xaxes(title="accuracy", tickformat=SHARE)
     intervals = [(c.mean, c.half) for c in found if c.tells]
-    within(figure, [[p.value for p in texts], *(c.values for c in found)], intervals)
-    lines = ["<br>".join(textwrap.wrap(p.says or p.id, 20)) for p in texts]
-    label_rows(figure, lines, above=False, showgrid=False)
-    title = _finding(found, labels)
-    alt = f"Dot plot of {joined(p.text for p in texts)} as published, and intervals of {joined(labels)}. {title}."
+    within(figure, [[p.value for p in printed], *(c.values for c in found)], intervals)
+    label_rows(figure, ["<br>".join(textwrap.wrap(p.says or p.id, 20)) for p in printed], above=False, showgrid=False)
+    shows = f"Dot plot of {words.joined(p.text for p in printed)} as published, and intervals of {words.joined(labels)}"
     few = all(len(c.values) < LEAST_SEEDS for c in found)
     note = "too few seeds for an interval" if few else "95 % prediction intervals of one more run, where they tell"
-    note = caption(everything, note)
-    return finish(figure, id, title, alt, note, 170 + (46 + 22 * len(labels)) * len(ids))
+    height = 170 + (46 + 22 * len(labels)) * len(printed)
+    return finish(figure, id, _fitting(found, labels), shows, words.caption(everything, note), height)
 
 
-def small_test_draws(records: Record | list[Record], published: Published | float | None = None, size: int = 0,
-                     count: int = 1000, id: str = "small-test-draws") -> go.Figure:  # fmt: skip
-    """The accuracy on `count` draws of `size` test images, by hash, with that on all images and a published one.
+def _group(figure: go.Figure, label: str, own: list[Comparison], at: list[float], k: int) -> None:
+    """The seeds and the means of one group."""
+    look = {"color": COLOURS[k % 6], "symbol": SYMBOLS[k % 10], "size": 10}
+    found = [(np.nan if c.wide else c.mean, c.half * c.tells) for c in own]
+    figure.add_scatter(x=np.concatenate([c.values for c in own]), y=np.repeat(at, [len(c.values) for c in own]),
+                       mode="markers", marker={"size": 6, "color": faded(look["color"], 0.5)}, showlegend=False,
+                       hovertemplate=f"{label}, a seed: %{{x:.2%}}<extra></extra>")  # fmt: skip
+    means(figure, at, found, "%{text}", name=label, text=[_told(c) for c in own], marker=look)
 
-    Of the first record that keeps predictions, ValueError where none does. `size` is 1,000 if not given, and half of
-    what there is where that is not more than `size`.
+
+def _told(c: Comparison) -> str:
+    place = "inside" if c.consistent else "outside"
+    near = f"<br>one more run within {100 * c.half:.1f} points<br>published {c.published.text}: {place}"
+    near = near if c.tells else "<br>without an interval that tells"
+    return f"{c.label}, {words.counted(len(c.values), 'seed')}<br>{words.told_mean(c.values)}{near}"
+
+
+def _printed(figure: go.Figure, printed: list[Published], places: list[float]) -> None:
+    """The published numbers, each with a line through its row."""
+    left = min(places) + np.ptp(places) / 3  # a number this far left would reach into the labels of the rows
+    sides = ["middle right" if p.value < left else "middle left" for p in printed]
+    diamonds(figure, [p.value for p in printed], [k - 0.26 for k in range(len(printed))], [p.text for p in printed],
+             size=12, mode="markers+text", textposition=sides, cliponaxis=False)  # fmt: skip
+    for k, p in enumerate(printed):
+        figure.add_shape(type="line", x0=p.value, x1=p.value, y0=k - 0.26, y1=k + 0.44,
+                         line={"color": PUBLISHED, "width": 1, "dash": "dot"})  # fmt: skip
+
+
+def _fitting(found: list[Comparison], labels: list[str]) -> str:
+    """How many published numbers fit each group, and how far one more run may fall, the best and narrowest first."""
+    told = []
+    for label in labels:
+        own = [c for c in found if c.label == label and c.tells]
+        if own:
+            fit, low, high = sum(c.consistent for c in own), *(100 * end(c.half for c in own) for end in (min, max))
+            span = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{high:.1f}"
+            told.append((-fit, high, f"{label} {fit} of {len(own)} (within {span} points)"))
+    wide = sum(c.wide for c in found)
+    spreads = f"{'spreads' if wide == 1 else 'spread'} too widely to tell"
+    if told:
+        text = f"Published numbers that fit: {', '.join(text for *_, text in sorted(told))}"
+        return f"{text}; {wide} {spreads}" if wide else text
+    if wide:
+        return f"The {words.counted(wide, 'measured number')} {spreads}"
+    seeds = words.joined(sorted({words.counted(len(c.values), "seed") for c in found}))
+    short = all(len(c.values) < LEAST_SEEDS for c in found)
+    return f"{seeds} of each: {'too few' if short else 'too often diverged'} to tell which published numbers fit"
+
+
+def published_table(report: Report, rows: list[Row] | None = None) -> Table:
+    """Every published number of a report with where it stands; with `rows` those numbers beside what was measured.
+
+    The measured column is the mean ± half its 95 % interval; in brackets, where one more run would fall.
+    """
+    if rows is None:
+        told = [(p.says or p.id, p.text, p.where) for p in report.published.values()]
+        source = f". Source: {report.source}" if report.source else ""
+        return Table(("number", "published", "where"), tuple(told), f"Numbers published: {report.title}{source}")
+    rows = fair(rows)
+    everything = [r for row in rows for r in flat(row.groups, row.published)]
+    found = compare(report, rows)
+    labels = list(dict.fromkeys(c.label for c in found))
+    cells = {(c.published.id, c.label): _measured(c) for c in found}
+    printed = [report.published[i] for i in dict.fromkeys(row.published for row in rows)]
+    told = [(p.says or p.id, p.text, *(cells.get((p.id, label), "") for label in labels)) for p in printed]
+    note = "mean ± half its 95 % interval, in brackets the 95 % prediction interval of one more run"
+    caption = f"Published and measured: {words.caption(everything, note)}"
+    return Table(("number", "published", *labels), tuple(told), caption)
+
+
+def _measured(c: Comparison) -> str:
+    if not c.tells:
+        return f"{words.told_mean(c.values)}, {words.counted(len(c.values), 'seed')}"
+    low, high = (words.percent(c.mean + side * c.half) for side in (-1, 1))
+    return f"{words.told_mean(c.values)}, {'fits' if c.consistent else 'does not fit'} ({low} to {high})"
+
+
+def small_test_draws(records: Record | list[Record], published: Published | None = None, count: int = 1000,
+                     id: str = "small-test-draws") -> go.Figure:  # fmt: skip
+    """The accuracy on `count` draws of 1,000 test images, by hash, with that on all images and a published one.
+
+    Of the first record that keeps predictions, ValueError where none does; of half of the images where there are fewer.
     """
     records = needed(records, "draws of the test set")
-    record = next((r for r in answering(records) if "predictions" in r.arrays and "labels" in r.arrays), None)
-    if record is None:
-        raise NothingToDraw(
-            f"no record of {records[0].recipe.run} keeps predictions; its run needs keep = 'predictions'"
-        )
+    record = first_with(records, ("predictions",), "predictions", "predictions")
     right = np.asarray(record.arrays["predictions"]) == np.asarray(record.arrays["labels"])
-    size = size or 1000
-    size = size if size < len(right) else len(right) // 2
+    size = 1000 if len(right) > 1000 else len(right) // 2
     small = right[hash_draws(count, size, len(right))].mean(1)
     step = max(1, round(np.ptp(small) * size / 30)) / size
     heights, edges = np.histogram(small, np.arange(small.min() - step / 2, small.max() + step, step))
@@ -168,45 +214,16 @@ def small_test_draws(records: Record | list[Record], published: Published | floa
                               name=f"draws of {size:,} images",
                               hovertemplate="%{x:.1%}: %{y} draws<extra></extra>"))  # fmt: skip
     span, whole = (0, heights.max() * 1.05), float(right.mean())
-    line_at(figure, whole, span, f"all {len(right):,} images, {percent(whole)}", CLASS_COLOURS[1], "solid")
-    figure.update_xaxes(title=f"accuracy on {size:,} test images", tickformat=".2~%")
+    line_at(figure, whole, span, f"all {len(right):,} images, {words.percent(whole)}", COLOURS[1], "solid")
+    figure.update_xaxes(title=f"accuracy on {size:,} test images", tickformat=SHARE)
     figure.update_yaxes(title="draws")
-    low, high = np.quantile(small, [0.025, 0.975])
-    title = f"{size:,} images say {percent(low)} to {percent(high)} where all {len(right):,} say {percent(whole)}"
+    low, high = map(words.percent, np.quantile(small, [0.025, 0.975]))
+    title = f"{size:,} images say {low} to {high} where all {len(right):,} say {words.percent(whole)}"
     if published is not None:
-        line_at(figure, number_of(published), span, f"published, {printed(published)}", PUBLISHED)
-        reached = float((small >= number_of(published)).mean())
-        share = percent(reached, 0) if 0 < reached < 1 else "every one" if reached else "none"
+        line_at(figure, published.value, span, f"published, {published.text}", PUBLISHED)
+        reached = float((small >= published.value).mean())
+        share = words.percent(reached, 0) if 0 < reached < 1 else "every one" if reached else "none"
         verb = "reach" if 0 < reached < 1 else "reaches"
-        title += f"; {share} of {count:,} draws {verb} the published {printed(published)}"
-    alt = f"Histogram of the accuracy on {count:,} draws of {size:,} test images. {title}."
-    return finish(figure, id, title, alt, caption([record]), 400)
-
-
-def _finding(found: list[Comparison], labels: list[str]) -> str:
-    """How many published numbers fit each group, and how far one more run may fall, the best and narrowest first."""
-    told = []
-    for label in labels:
-        own = [c for c in found if c.label == label and c.tells]
-        if not own:
-            continue
-        fit, low, high = sum(c.consistent for c in own), *(100 * end(c.half for c in own) for end in (min, max))
-        span = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{high:.1f}"
-        told.append((-fit, high, f"{label} {fit} of {len(own)} (within {span} points)"))
-    wide = int(sum(np.isfinite(c.half) and not c.tells for c in found))
-    spreads = f"{wide} {'spreads' if wide == 1 else 'spread'} too widely to tell" * (wide > 0)
-    if told:
-        text = f"Published numbers that fit: {', '.join(text for *_, text in sorted(told))}"
-        return f"{text}; {spreads}" if spreads else text
-    if spreads:
-        return f"The {counted(wide, 'measured number')} {'spreads' if wide == 1 else 'spread'} too widely to tell"
-    seeds = joined(sorted({counted(len(c.values), "seed") for c in found}))
-    short = all(len(c.values) < LEAST_SEEDS for c in found)
-    return f"{seeds} of each: {'too few' if short else 'too often diverged'} to tell which published numbers fit"
-
-
-def _told(c: Comparison) -> str:
-    place = "inside" if c.consistent else "outside"
-    near = f"<br>one more run within {100 * c.half:.1f} points<br>published {c.published.text}: {place}"
-    near = near if c.tells else "<br>without an interval that tells"
-    return f"{c.label}, {counted(len(c.values), 'seed')}<br>{told_mean(c.values)}{near}"
+        title += f"; {share} of {count:,} draws {verb} the published {published.text}"
+    shows = f"Histogram of the accuracy on {count:,} draws of {size:,} test images"
+    return finish(figure, id, title, shows, words.caption([record]), 400)

@@ -5,21 +5,12 @@ import plotly.graph_objects as go
 
 from secondlook.data.names import CIFAR100, SUPERCLASSES
 from secondlook.evaluation.statistics import wilson
-from secondlook.figures.confusion import _heat, _mistake, _shares, matrices, recognised
+from secondlook.figures import words
+from secondlook.figures.confusions import heat, matrices, mistakes, most_frequent, recognised, shares
 from secondlook.figures.marks import label_rows, means
-from secondlook.figures.roc import CORNER, WHOLE, curves_and_areas, told_apart
-from secondlook.figures.template import CLASS_COLOURS, DASHES, QUIET, finish, menu, views
-from secondlook.figures.values import (
-    NothingToDraw,
-    answering,
-    caption,
-    class_names,
-    joined,
-    mean_interval,
-    needed,
-    percent,
-    sentence,
-)
+from secondlook.figures.scores import curve_axes, curves_and_areas, told_apart
+from secondlook.figures.template import COLOURS, QUIET, SHARE, Views, finish, line
+from secondlook.figures.values import first_with, mean_interval, needed
 from secondlook.record import Record
 
 NAMES = tuple(name.replace("_", " ") for name in SUPERCLASSES)
@@ -37,23 +28,24 @@ def superclass_confusion(records: Record | list[Record], click_sprite: dict | No
     """
     records = _cifar100(records, "a confusion matrix")
     classes = matrices(records).mean(0)
-    counts = _grouped(classes)
-    wrong = counts.copy()
-    wrong[np.diag_indices(20)] = 0
-    told = [("% of the superclass", 100 * _shares(counts, 1)), ("% of its mistakes", 100 * _shares(wrong, 1))]
+    groups = np.eye(20)[MEMBER]
+    counts = groups.T @ classes @ groups
+    told = {"% of the superclass": counts, "% of its mistakes": mistakes(counts, 0)}
     figure = go.Figure()
-    for view, (label, values) in enumerate(told):
-        _heat(figure, values, NAMES, visible=view == 0,
-              hovertemplate=f"%{{y}} called %{{x}}: %{{z:.1f}} {label}<extra></extra>")  # fmt: skip
+    views = Views(figure)
+    for view, (label, values) in enumerate(told.items()):
+        heat(figure, 100 * shares(values, 1), NAMES,
+             hovertemplate=f"%{{y}} called %{{x}}: %{{z:.1f}} {label}<extra></extra>")  # fmt: skip
+        views.own(view)
+    views.menu(list(told))
     figure.update_xaxes(tickfont_size=10)
     figure.update_yaxes(tickfont_size=10)
-    figure.update_layout(updatemenus=[views(range(len(told)), [label for label, _ in told])])
     inside, right = np.trace(counts) / counts.sum(), np.trace(classes) / classes.sum()
-    title = f"{percent(inside)} of the images land in their superclass, {percent(right)} in their class"
+    title = f"{words.percent(inside)} of the images land in their superclass, {words.percent(right)} in their class"
     if right < 1:
-        title += f": {percent((inside - right) / (1 - right), 0)} of the mistakes stay inside"
-    alt = f"Confusion matrix of the 20 superclasses of CIFAR-100. {title}. {_mistake(_shares(counts, 1), NAMES)}."
-    return finish(figure, id, title, alt, caption(records), 560, click_sprite=click_sprite)
+        title += f": {words.percent((inside - right) / (1 - right), 0)} of the mistakes stay inside"
+    shows, more = "Confusion matrix of the 20 superclasses of CIFAR-100", f"{most_frequent(shares(counts, 1), NAMES)}."
+    return finish(figure, id, title, shows, words.caption(records), 560, more, click_sprite=click_sprite)
 
 
 def image_cells(records: Record | list[Record], index: np.ndarray | None, most: int = 3) -> dict[str, list[int]]:
@@ -76,29 +68,24 @@ def superclass_roc(records: Record | list[Record], id: str = "superclass-roc") -
 
     Drawn from the first record that keeps curves. Raises ValueError where none does.
     """
-    records = _cifar100(records, "ROC curves")
-    record = next((r for r in answering(records) if "roc" in r.arrays or "scores" in r.arrays), None)
-    if record is None:
-        raise NothingToDraw(f"no record of {records[0].recipe.run} keeps curves; its run needs keep = 'evidence'")
+    record = first_with(_cifar100(records, "ROC curves"), ("roc", "scores"), "curves")
     curves, areas = curves_and_areas(record)
     found = np.stack([np.interp(GRID, c.false_positive_rate, c.true_positive_rate) for c in curves])
     area = np.array([a.value for a in areas])
-    mean = np.array([area[np.equal(MEMBER, g)].mean() for g in range(20)])
+    mean = np.array([area[g == MEMBER].mean() for g in range(20)])
     order = np.argsort(-mean, kind="stable")
     named = [*order[:NAMED], *order[-NAMED:]]
     figure = go.Figure()
     for g in order:
-        k = named.index(g) if g in named else None
-        look = {"color": QUIET, "width": 1} if k is None else {"color": CLASS_COLOURS[k], "dash": DASHES[k % 3]}
-        _curve(figure, f"{NAMES[g]} {mean[g]:.3f}", found[np.equal(MEMBER, g)].mean(0), look, k is not None)
-    _curve(figure, f"all 100 classes {area.mean():.3f}", found.mean(0), {"color": CLASS_COLOURS[8], "width": 4}, True)
-    figure.update_layout(updatemenus=[menu([("whole curve", {}, WHOLE), ("upper left corner, enlarged", {}, CORNER)])])
-    figure.update_xaxes(title="false positive rate", range=[0, 1], tickformat=".2~%")
-    figure.update_yaxes(title="true positive rate, mean of the classes", range=[0, 1], tickformat=".2~%")
-    title = sentence(told_apart(dict(zip(NAMES, mean)), "superclasses", "mean AUC"))
+        look = line(named.index(g)) if g in named else {"color": QUIET, "width": 1}
+        _curve(figure, f"{NAMES[g]} {mean[g]:.3f}", found[g == MEMBER].mean(0), look, g in named)
+    _curve(figure, f"all 100 classes {area.mean():.3f}", found.mean(0), {"color": COLOURS[8], "width": 4}, True)
+    curve_axes(figure, "true positive rate, mean of the classes")
+    title = words.sentence(told_apart(dict(zip(NAMES, mean)), "superclasses", "mean AUC"))
     title += f"; over all 100 classes it is {area.mean():.3f}"
-    alt = f"Mean ROC curves of the superclasses {joined(NAMES[g] for g in named)} and of all classes. {title}."
-    return finish(figure, id, title, alt, caption([record], "the mean of each superclass's five classes"), 560)
+    shows = f"Mean ROC curves of the superclasses {words.joined(NAMES[g] for g in named)} and of all classes"
+    note = words.caption([record], "the mean of each superclass's five classes")
+    return finish(figure, id, title, shows, note, 560)
 
 
 def hardest_classes(records: Record | list[Record], count: int = 10, id: str = "hardest-classes") -> go.Figure:
@@ -107,30 +94,28 @@ def hardest_classes(records: Record | list[Record], count: int = 10, id: str = "
     The interval is over seeds, Wilson's for a single one. Raises ValueError for records without predictions.
     """
     records = needed(records, "the hardest classes")
-    names, found = class_names(records[0]), matrices(records)
-    recalls = np.stack([np.diag(_shares(m, 1)) for m in found])
-    counts = found.mean(0)
-    order = np.argsort(recalls.mean(0), kind="stable")
+    names, found = words.class_names(records[0]), matrices(records)
+    recalls = np.stack([np.diag(shares(m, 1)) for m in found])
+    counts, mean = found.mean(0), recalls.mean(0)
+    order = np.argsort(mean, kind="stable")
     shown = np.r_[order[:count], order[-count:]] if len(order) > 2 * count else order
     rows = np.array([_recall(recalls[:, c], counts[c, c], counts[c].sum()) for c in shown])
-    off = counts.copy()
-    np.fill_diagonal(off, -1)
+    off = mistakes(counts)
     texts = [
-        f"{names[c]}: {percent(m)}" + f", mostly called {names[int(off[c].argmax())]}" * bool(off[c].max() > 0)
+        f"{names[c]}: {words.percent(m)}" + f", mostly called {names[int(off[c].argmax())]}" * bool(off[c].max() > 0)
         for c, (m, *_) in zip(shown, rows)
     ]
     figure = go.Figure()
     means(figure, np.arange(len(shown)), rows[:, :2], "%{text}", text=texts)
     figure.data[0].error_x.update(symmetric=False, array=rows[:, 2] - rows[:, 0], arrayminus=rows[:, 0] - rows[:, 1])
     label_rows(figure, [names[c] for c in shown], tickfont_size=11)
-    figure.update_xaxes(title="share recognised", tickformat=".2~%", rangemode="tozero")
+    figure.update_xaxes(title="share recognised", tickformat=SHARE, rangemode="tozero")
     figure.update_layout(showlegend=False)
-    mean = recalls.mean(0)
     none = int(np.sum(mean == 0))
-    title = sentence(recognised(counts, names))
+    title = words.sentence(recognised(counts, names))
     title += f"; {none} of {len(names)} classes never" if 0 < none < len(names) else ""
-    alt = f"Dot plot of the share recognised of the {len(shown)} hardest and easiest classes. {title}."
-    return finish(figure, id, title, alt, caption(records), 110 + 24 * len(shown))
+    shows = f"Dot plot of the share recognised of the {len(shown)} hardest and easiest classes"
+    return finish(figure, id, title, shows, words.caption(records), 110 + 24 * len(shown))
 
 
 def superclass_colours() -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -148,17 +133,11 @@ def _recall(values: np.ndarray, hits: float, images: float) -> tuple[float, floa
 
 def _cifar100(records: Record | list[Record], what: str) -> list[Record]:
     records = needed(records, what)
-    if len(class_names(records[0])) != len(CIFAR100):
+    if len(words.class_names(records[0])) != len(CIFAR100):
         raise ValueError(f"superclasses belong to CIFAR-100, not to {records[0].data_name}")
     return records
 
 
-def _grouped(counts: np.ndarray) -> np.ndarray:
-    """Confusion counts of 100 classes as those of 20 superclasses."""
-    groups = np.eye(20)[MEMBER]
-    return groups.T @ counts @ groups
-
-
-def _curve(figure: go.Figure, name: str, values: np.ndarray, line: dict, shown: bool) -> None:
-    figure.add_scatter(x=GRID, y=values, mode="lines", name=name, line=line, showlegend=shown,
+def _curve(figure: go.Figure, name: str, values: np.ndarray, look: dict, shown: bool) -> None:
+    figure.add_scatter(x=GRID, y=values, mode="lines", name=name, line=look, showlegend=shown,
                        hovertemplate=f"{name}: %{{y:.1%}} found, %{{x:.0%}} false alarms<extra></extra>")  # fmt: skip

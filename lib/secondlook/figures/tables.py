@@ -3,17 +3,18 @@
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import numpy as np
 
 from secondlook.estimates import core_time
-from secondlook.figures.published import Comparison, Row, compare, fair
-from secondlook.figures.values import VARIANT_WORDS, caption, counted, flat, percent, told_mean
+from secondlook.evaluation.costs import UPDATES
+from secondlook.figures import words
+from secondlook.figures.values import at_best, flat
 from secondlook.recipe import Recipe, nearest
+from secondlook.record import Record
 from secondlook.reports import Report
-from secondlook.sections import VERDICTS
 
-SHORT = 7  # digits of a record's id
-SHOWN = 3  # ids, or numbers, in a cell
 LONG = 12  # rows; a longer list of what is missing is folded away under its caption
 
 
@@ -40,7 +41,7 @@ class Table:
 
     columns: tuple[str, ...]
     rows: tuple[tuple, ...]
-    caption: str = field(default="")
+    caption: str = ""
     folded: bool = False
 
     def _repr_html_(self) -> str:
@@ -64,12 +65,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Notice:
-    """A box that says what is missing and which command makes it."""
+    """A box that says what is missing and which command makes it; words between `backticks` are shown as code."""
 
     text: str
 
     def _repr_html_(self) -> str:
-        return f'<div class="sl-missing" role="note">{_code(self.text)}</div>'
+        return f'<div class="sl-missing" role="note">{code(self.text)}</div>'
 
     def __repr__(self) -> str:
         return self.text
@@ -80,103 +81,42 @@ def table(rows: Iterable[Mapping | Sequence], columns: Sequence[str] | Mapping[s
 
     Raises ValueError for a key that a row lacks, or a row of another length.
     """
-    keys = list(columns)
     headings = tuple(columns.values()) if isinstance(columns, Mapping) else tuple(columns)
     cells = []
     for row in rows:
-        if isinstance(row, Mapping) and (lost := [k for k in keys if k not in row]):
+        if isinstance(row, Mapping) and (lost := [k for k in columns if k not in row]):
             raise ValueError(f"a row has no {lost[0]!r}{nearest(lost[0], row)}")
-        values = tuple(row[k] for k in keys) if isinstance(row, Mapping) else tuple(row)
-        if len(values) != len(keys):
-            raise ValueError(f"a row has {len(values)} cells under {len(keys)} columns: {values!r}")
+        values = tuple(row[k] for k in columns) if isinstance(row, Mapping) else tuple(row)
+        if len(values) != len(headings):
+            raise ValueError(f"a row has {len(values)} cells under {len(headings)} columns: {values!r}")
         cells.append(values)
     return Table(headings, tuple(cells), caption)
 
 
-def verdicts(judgements: Iterable, caption: str = "Claims and their verdicts") -> Table:
-    """Every claim with its verdict, what that rests on and its numbers, from judgements or their dicts.
-
-    Why, interval and records unfold.
-
-    What reduced runs indicate of claims not run has a column of its own, where there is any.
-    Raises ValueError for a verdict that is none.
-    """
-    rows = []
-    for j in judgements:
-        j = dict(j) if isinstance(j, Mapping) else j.as_dict()
-        seeds, more = j["seeds"] or [], [_interval(j["interval"]), _ids(j["records"] or [])]
-        more = [f"{word} {text}" for word, text in zip(("Interval", "Records"), more) if text]
-        claim = Html(f"{html.escape(j['says'])}{_why('. '.join([(j.get('why') or '').rstrip('.'), *more]))}", j["says"])
-        numbers = (_number(j["published"], SHOWN), _number(j["measured"], SHOWN))
-        verdict = badge(j["verdict"], j.get("rests_on"))
-        rows.append((j["id"], verdict, claim, *numbers, len(seeds) or "", _indicated(j.get("indication"))))
-    columns = ("id", "verdict", "claim", "published", "measured", "seeds", "indication, no verdict")
-    if not any(row[-1] for row in rows):
-        rows, columns = [row[:-1] for row in rows], columns[:-1]
-    return Table(columns, tuple(rows), caption)
-
-
-def _indicated(indication: dict | None) -> Html | str:
-    if not indication:
+def number(value, most: int = 0) -> str:
+    """A number, or several; nothing where there are more than `most` of them."""
+    if value is None or (most and isinstance(value, list | tuple) and len(value) > most):
         return ""
-    word, says = indication["outcome"], indication["says"]
-    shown = html.escape(says).replace(word, f"<strong>{word}</strong>", 1)
-    why = f"{indication['why']} Records {_ids(indication['records'])}"
-    return Html(f"{shown}{_why(why)}", says)
+    if isinstance(value, list | tuple):
+        return " / ".join(number(v) for v in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def badge(verdict: str, rests_on: str | None = "") -> Html:
-    """The verdict as a badge: a word and a class for its colour, and below it what the verdict rests on.
-
-    Raises ValueError for an unknown verdict.
-    """
-    if verdict not in VERDICTS:
-        raise ValueError(f"unknown verdict {verdict!r}{nearest(verdict, VERDICTS)}")
-    shown = f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{html.escape(verdict)}</span>'
-    if not rests_on:
-        return Html(shown, verdict)
-    return Html(f"{shown}<br><small>by {html.escape(rests_on)}</small>", f"{verdict} (by {rests_on})")
+def code(text: str) -> str:
+    """Text as HTML, with what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
 
 
-def published_table(report: Report, rows: list[Row] | None = None) -> Table:
-    """Every published number of a report with where it stands; with `rows` those numbers beside what was measured.
-
-    The measured column is the mean ± half its 95 % interval; in brackets, where one more run would fall.
-    """
-    if rows is None:
-        told = [(p.says or p.id, p.text, p.where) for p in report.published.values()]
-        source = f". Source: {report.source}" if report.source else ""
-        return Table(("number", "published", "where"), tuple(told), f"Numbers published: {report.title}{source}")
-    rows = fair(rows)
-    everything = [r for row in rows for r in flat(row.groups, row.published)]
-    found = compare(report, rows)
-    labels = list(dict.fromkeys(c.label for c in found))
-    cells = {
-        (
-            c.published.id,
-            c.label,
-        ): _measured(c)
-        for c in found
-    }
-    told = []
-    for id_ in dict.fromkeys(row.published for row in rows):
-        p = report.published[id_]
-        told.append((p.says or id_, p.text, *(cells.get((id_, label), "") for label in labels)))
-    heads = ("number", "published", *labels)
-    note = "mean ± half its 95 % interval, in brackets the 95 % prediction interval of one more run"
-    return Table(heads, tuple(told), f"Published and measured: {caption(everything, note)}")
+def _markup(cell) -> str:
+    return cell.markup if isinstance(cell, Html) else html.escape(_text(cell))
 
 
-def _measured(c: Comparison) -> str:
-    if not c.tells:
-        return f"{told_mean(c.values)}, {counted(len(c.values), 'seed')}"
-    low, high = (percent(c.mean + side * c.half) for side in (-1, 1))
-    return f"{told_mean(c.values)}, {'fits' if c.consistent else 'does not fit'} ({low} to {high})"
+def _text(cell) -> str:
+    return cell.text if isinstance(cell, Html) else number(cell)
 
 
-def missing_table(
-    recipes: Iterable[Recipe], caption: str = "Runs without records, and the commands that make them"
-) -> Table:
+def missing_table(recipes: Iterable[Recipe],
+                  caption: str = "Runs without records, and the commands that make them") -> Table:  # fmt: skip
     """Every run of which records are missing: how many, what they take, and the command.
 
     `recipes` are those without a record, as `Chapter.missing` has them. Shared recipes are counted once. A long one is
@@ -187,57 +127,47 @@ def missing_table(
         groups.setdefault((r.report, r.sweep or r.run, r.variant, r.profile), {})[r.id] = r
     told = []
     for (_, run, variant, _), own in groups.items():
-        words = VARIANT_WORDS.get(variant, variant)
         command = next(iter(own.values())).command(run)
         takes = core_time(own.values())
-        told.append((run, words, len(own), takes, Html(_code(f"`{command}`"), command)))
-    heads = ("run", "variant", "records", "takes about", "command")
+        told.append((run, words.VARIANTS.get(variant, variant), len(own), takes, Html(code(f"`{command}`"), command)))
     folded = len(told) > LONG
-    count = f": {counted(sum(len(own) for own in groups.values()), 'record')}, {counted(len(told), 'command')}"
-    return Table(heads, tuple(told), caption + count * folded, folded)
+    records = words.counted(sum(len(own) for own in groups.values()), "record")
+    count = f": {records}, {words.counted(len(told), 'command')}" * folded
+    return Table(("run", "variant", "records", "takes about", "command"), tuple(told), caption + count, folded)
 
 
-def notice(text: str) -> Notice:
-    """A box for what is missing; words between `backticks` are shown as code."""
-    return Notice(text)
+def settings_table(report: Report, runs: list[str], variant: str) -> Table:
+    """A row a run with the settings of its first seed. Raises RecipeError for a run that the report does not have."""
+    heads, rows = ("run", "net", "optimiser", "rate", "momentum", "schedule", "L2", "epochs"), []
+    for run in runs:
+        s = report.recipes(run, variant)[0].settings
+        net = ", ".join(f"{k} {v}" for k, v in s.model.items() if k != "name") or s.model["name"]
+        rate, momentum, l2 = ("" if v is None else words.short(v) for v in (
+            s.optimizer["learning_rate"], s.optimizer.get("momentum"), s.penalty.get("l2_dense")))  # fmt: skip
+        schedule = s.schedule["name"].replace("_", " ")
+        rows.append((run, net, s.optimizer["name"], rate, momentum, schedule, l2, s.epochs))
+    return table(rows, heads, "Settings, by the recipes")
 
 
-def _markup(cell) -> str:
-    return cell.markup if isinstance(cell, Html) else html.escape(_text(cell))
+def step_costs(groups: dict[str, list[Record]]) -> Table:
+    """Arithmetic and memory of an update, its share of a step, and the measured time of a step, a row for each label.
 
-
-def _text(cell) -> str:
-    if isinstance(cell, Html):
-        return cell.text
-    return "" if cell is None else _number(cell) if isinstance(cell, float) else str(cell)
-
-
-def _code(text: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
-
-
-def _why(why: str | None) -> str:
-    return f"<details><summary>why</summary>{_code(why)}</details>" if why else ""
-
-
-def _number(value, most: int = 0) -> str:
-    """A number, or several; nothing where there are more than `most` of them."""
-    if value is None or (most and isinstance(value, list | tuple) and len(value) > most):
-        return ""
-    if isinstance(value, list | tuple):
-        return " / ".join(_number(v) for v in value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _interval(value) -> str:
-    """[low, high], or several of them."""
-    if not value:
-        return ""
-    if isinstance(value[0], list | tuple):
-        return " / ".join(_interval(v) for v in value)
-    return f"[{', '.join(_number(v) for v in value)}]"
-
-
-def _ids(records: Sequence[str]) -> str:
-    shown = ", ".join(r[:SHORT] for r in records[:SHOWN])
-    return f"{shown} + {len(records) - SHOWN}" if len(records) > SHOWN else shown
+    Of the best profile there is, since what runs of two sizes cost cannot be compared. Counted from the records'
+    parameters and multiply-adds (a step is three forward passes); the time is the median over records with its range,
+    the devices stand in the caption. Raises ValueError for an empty group.
+    """
+    groups = at_best(groups)
+    heads = ("run", "parameters", "operations a weight", "numbers kept a weight", "share of a step's arithmetic",
+             "median time of a step")  # fmt: skip
+    everything, rows = flat(groups, "the cost of a step"), []
+    for label, records in groups.items():
+        settings, m = records[0].recipe.settings, records[0].metrics
+        operations, held = UPDATES[settings.optimizer["name"]]
+        update = operations * m["parameters"]
+        share = update / (update + 6 * m["macs"] * settings.batch_size)
+        times = np.array([1e3 * r.metrics["train_seconds"] / max(r.metrics["steps"], 1) for r in records])
+        span = f" ({times.min():.2f} to {times.max():.2f})" if len(times) > 1 else ""
+        time = f"{np.median(times):.2f} ms{span}"
+        rows.append((label, f"{m['parameters']:,}", operations, held, words.percent(share), time))
+    devices = words.joined(sorted({str(r.provenance.get("device", "unknown")) for r in everything}))
+    return table(rows, heads, f"What a step costs: {words.caption(everything)} · {devices}")

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from secondlook.data import DATA_SETS
-from secondlook.figures.images import hover_sprite, sample_grid, sprite
+from secondlook.figures.design import sample_grid
+from secondlook.figures.marks import hover_sprite, sprite
 from secondlook.record import Record
 
 FOLDER = "sprites"  # in $SECONDLOOK_ASSETS, and below the site's _static
