@@ -14,7 +14,7 @@ help:       ## this list
 
 book: $(READY)       ## the environment, then the whole book → _build/html/index.html
 	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
-	@$(BIN)/python -m secondlook.publish.site _build/html
+	@$(BIN)/python tools/check_site.py _build/html
 
 test: $(READY)       ## the environment, then every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
@@ -30,8 +30,7 @@ bench: $(READY)      ## speed against the loop a user would otherwise write
 	$(BIN)/secondlook bench
 
 outputs: $(READY)    ## after new records: what notebooks and README say of them, anew
-	$(BIN)/python -m secondlook.publish.outputs notebooks/*.ipynb
-	$(BIN)/python -m secondlook.claims.standing
+	$(BIN)/python tools/refresh_outputs.py notebooks/*.ipynb
 
 lint: $(READY)       ## style and format
 	$(BIN)/ruff check lib tests benchmarks tools

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from refresh_outputs import joined
 
 from secondlook.execute import declared
 from secondlook.parameters import ParameterError
-from secondlook.publish.outputs import joined
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 NONE_YET = [pytest.param(None, marks=pytest.mark.skip(reason="there is no notebook yet"))]

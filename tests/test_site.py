@@ -8,12 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import check_site as site
 import nbformat
 import pytest
 from browser import draw_all, launched, page_report, visit
 
 from secondlook.figures import fallback
-from secondlook.publish import site
 from secondlook.publish.math import FormulaError, mathml
 from secondlook.publish.render import figure_html
 

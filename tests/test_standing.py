@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from refresh_outputs import markdown, refreshed
 from test_claims import house, train
 
 from secondlook import reports
-from secondlook.claims.standing import markdown, refreshed, standing
+from secondlook.claims.standing import standing
 
 REDUCED = '[profile.reduced]\nreduced = "2 epochs"\nepochs = 2.0\n'
 

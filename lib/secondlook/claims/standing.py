@@ -1,23 +1,17 @@
-"""Where a report stands: how many of its runs have full records, and how far its `further` runs reached their aims.
-
-`python -m secondlook.claims.standing` writes the table of all reports into README.md.
-"""
+"""Where a report stands: how many of its runs have full records, and how far its `further` runs reached their aims."""
 
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from secondlook.claims.evidence import PROFILE, REDUCED, counts
-from secondlook.files import replace_file
 from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Record, Records
-from secondlook.reports import ROOT, Aim, Report, names, read
+from secondlook.reports import Aim, Report
 
 REACHED, NOT_REACHED, OPEN = "reached", "not reached", "open"
-BEGIN, END = "<!-- computed from the records by `make outputs` -->", "<!-- end -->"
 
 
 @dataclass(frozen=True)
@@ -63,25 +57,6 @@ def standing(report: Report, store: Records) -> Standing:
         told |= words if state == "reduced" else {}
     count = Counter(states)
     return Standing(report.short, len(states), count["full"], count["partial"], count["reduced"], tuple(told))
-
-
-def markdown(root: Path | None = None) -> str:
-    """The table of all reports."""
-    store = Records((root or ROOT) / "records")
-    lines = ["| chapter | runs | in full | in part | reduced | small runs or none |", "|---|---|---|---|---|---|"]
-    for name in names(root):
-        s = standing(read(name, root), store)
-        lines.append(f"| {s.report} | {s.runs} | {s.full} | {s.partial} | {s.reduced} | {s.rest} |")
-    return "\n".join(lines)
-
-
-def refreshed(text: str, table: str) -> str:
-    """The text with the table between the two marks. Raises ValueError where they are missing."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the text lacks the marks {BEGIN} and {END}, between which the table stands")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 def _runs(report: Report, profile: str) -> dict[tuple[str, str], list]:
@@ -140,8 +115,3 @@ def _of(report: Report, aim: Aim, profile: str, found: dict[str, Record]) -> lis
     with suppress(RecipeError):
         recipes = report.recipes(aim.run, aim.variant, profile)
     return [found[r.id] for r in recipes if r.id in found and not found[r.id].is_standin]
-
-
-if __name__ == "__main__":
-    path = ROOT / "README.md"
-    replace_file(path, refreshed(path.read_text(encoding="utf-8"), markdown()).encode())

@@ -1,1 +1,1 @@
-"""From notebooks to pages: figures and formulas drawn from local files, training forbidden, the built site checked."""
+"""From notebooks to pages: figures and formulas drawn from local files, training forbidden, sprites."""

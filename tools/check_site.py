@@ -1,6 +1,6 @@
 """Checks of a built site without a browser: everything local, everything there, every figure described.
 
-`python -m secondlook.publish.site _build/html` says where the site is, or what is wrong with it (exit 1).
+python tools/check_site.py _build/html    # says where the site is, or what is wrong with it (exit 1)
 """
 
 import json
@@ -14,15 +14,7 @@ from secondlook.publish.render import SCRIPTS, extras
 
 PAGE_LIMIT = 2_000_000  # bytes of one page, its figures included
 LOADS = {"stylesheet", "preload", "modulepreload", "prefetch", "preconnect", "dns-prefetch", "icon", "manifest"}
-SOURCES = {
-    "script": "src",
-    "img": "src",
-    "iframe": "src",
-    "video": "src",
-    "audio": "src",
-    "source": "src",
-    "embed": "src",
-}
+SOURCES = ("script", "img", "iframe", "video", "audio", "source", "embed")  # tags that load their `src`
 CSS_ADDRESS = re.compile(r"(?:@import\s+(?:url\()?|url\()\s*['\"]?([^'\")\s;]+)")
 
 
@@ -48,8 +40,8 @@ class Page(HTMLParser):
             self.links.append(values["href"])
         if tag == "link" and LOADS & set((values.get("rel") or "").split()):
             self.loads.append(values.get("href") or "")
-        if values.get(SOURCES.get(tag, "")):
-            self.loads.append(values[SOURCES[tag]])
+        if tag in SOURCES and values.get("src"):
+            self.loads.append(values["src"])
         self.loads += CSS_ADDRESS.findall(values.get("style") or "")
         if tag == "style":
             self._inside = "style"

@@ -1,4 +1,6 @@
-"""Refreshes the outputs a notebook keeps: `python -m secondlook.publish.outputs notebooks/linear.ipynb …`.
+"""Refreshes what pages say of the records: the outputs that notebooks keep, and the table of README.md.
+
+    python tools/refresh_outputs.py notebooks/linear.ipynb …
 
 Cells tagged `keep_output` carry what they print, so that nbval has something to compare with; every other output is
 stripped. The notebook runs on the committed records alone: training is forbidden while it does.
@@ -11,9 +13,13 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from secondlook.record import replace_file
+from secondlook.claims.standing import standing
+from secondlook.files import replace_file
+from secondlook.record import Records
+from secondlook.reports import ROOT, names, read
 
 TIMEOUT = 120  # seconds a cell may take
+BEGIN, END = "<!-- computed from the records by `make outputs` -->", "<!-- end -->"
 
 
 def refresh(path: Path) -> list[str]:
@@ -51,12 +57,33 @@ def joined(outputs: list) -> list:
     return found
 
 
+def markdown(root: Path | None = None) -> str:
+    """The table of all reports."""
+    store = Records((root or ROOT) / "records")
+    lines = ["| chapter | runs | in full | in part | reduced | small runs or none |", "|---|---|---|---|---|---|"]
+    for name in names(root):
+        s = standing(read(name, root), store)
+        lines.append(f"| {s.report} | {s.runs} | {s.full} | {s.partial} | {s.reduced} | {s.rest} |")
+    return "\n".join(lines)
+
+
+def refreshed(text: str, table: str) -> str:
+    """The text with the table between the two marks. Raises ValueError where they are missing."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the text lacks the marks {BEGIN} and {END}, between which the table stands")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
 def main(arguments: list[str]) -> int:
-    """Refreshes every notebook named; returns the exit code."""
+    """Refreshes every notebook named, and README.md; returns the exit code."""
     os.environ["SECONDLOOK_TRAIN"] = "never"
     for argument in arguments:
         kept = refresh(Path(argument))
         print(f"{argument}: {len(kept)} cells keep their output")
+    readme = ROOT / "README.md"
+    replace_file(readme, refreshed(readme.read_text(encoding="utf-8"), markdown()).encode())
     return 0
 
 
