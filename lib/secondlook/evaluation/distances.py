@@ -48,7 +48,7 @@ def floor(distance, x: np.ndarray, seed: int = 0) -> float:
     """`distance` between two random halves of one set: what chance alone makes of no difference at all."""
     order = np.random.default_rng(seed).permutation(len(x))
     half = len(x) // 2
-    return distance(x[order[:half]], x[order[half:]])
+    return float(distance(x[order[:half]], x[order[half:]]))
 
 
 def _directions(generator: np.random.Generator, count: int, dimension: int) -> np.ndarray:
