@@ -15,8 +15,9 @@ from secondlook import reports
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTED = {
     "torch": "torch", "torchvision": "torchvision", "papermill": "papermill", "plotly": "plotly",
-    "grad-cam": "pytorch_grad_cam", "umap-learn": "umap", "scikit-learn": "sklearn",
+    "umap-learn": "umap", "scikit-learn": "sklearn",
 }  # fmt: skip
+CHECKED = {"grad-cam": "pytorch_grad_cam"}  # what the tests hold ours against
 RUN = {"jupyter-book": "$(BIN)/jupyter-book build", "nbval": "--nbval-lax"}  # by the Makefile
 
 
@@ -37,6 +38,11 @@ def test_a_pinned_package_is_imported_by_the_library(package):
     assert users, f"nothing in lib/ imports {IMPORTED[package]}"
 
 
+@pytest.mark.parametrize("package", CHECKED)
+def test_a_package_that_ours_is_held_against_is_imported_by_a_test(package):
+    assert [path for path in (ROOT / "tests").glob("test_*.py") if CHECKED[package] in imports(path)]
+
+
 @pytest.mark.parametrize("package", RUN)
 def test_a_pinned_tool_is_run_by_the_makefile(package):
     assert RUN[package] in (ROOT / "Makefile").read_text()
@@ -51,7 +57,7 @@ def test_nothing_is_installed_without_a_hash_or_built_with_fetched_tools(tmp_pat
     assert all("--require-hashes" in step or "--no-deps" in step for step in others)
 
 
-@pytest.mark.parametrize("package", ["packaging", "setuptools", "wheel", *IMPORTED, *RUN])
+@pytest.mark.parametrize("package", ["packaging", "setuptools", "wheel", *IMPORTED, *CHECKED, *RUN])
 def test_it_is_pinned_and_hashed(package):
     pins = (ROOT / "requirements.txt").read_text()
     assert re.search(rf"^{package}==\S+ \\\n    --hash=sha256:[0-9a-f]{{64}}", pins, re.MULTILINE)

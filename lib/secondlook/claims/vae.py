@@ -114,7 +114,7 @@ def easier(e: Evidence, seconds: list, faster_than: list, accuracy: list, steadi
     """
     own = e.printed(*seconds)
     quick = all(a < b for names in faster_than for a, b in zip(own, e.printed(*names), strict=True))
-    change = [abs(np.subtract(*e.printed(*names))) for names in (accuracy, *steadier_than)]
+    change = [float(abs(np.subtract(*e.printed(*names)))) for names in (accuracy, *steadier_than)]
     steady = change[0] <= max(change[1:])
     word = {2: forms.REPRODUCED, 1: forms.UNDERSPECIFIED, 0: forms.CONTRADICTED}[quick + steady]
     why = (

@@ -48,9 +48,9 @@ def areas_above(e: Evidence, run: str, classes: list, above: float, published: l
 
 def lowest_area(e: Evidence, run: str, lowest: str, published: str, tolerance: float) -> Verdict:
     """`lowest` has the smallest AUC of the ten classes, and it is consistent with the published one."""
-    (auc,), number = e.measured("auc", run), e.published(published)
+    (auc,), number, k = e.measured("auc", run), e.published(published), _class(e, lowest)
     ranked = forms.rank({name: -auc[:, c] for c, name in enumerate(CIFAR10)}, lowest)
-    sized = forms.value(auc[:, _class(e, lowest)], number.value, number.half_unit, tolerance)
+    sized = forms.value(auc[:, k], number.value, number.half_unit, tolerance)
     both = forms.several([("lowest", ranked), ("value", sized)])
     return Verdict(both.word, both.why, number.value, sized.measured, sized.interval)
 
