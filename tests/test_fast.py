@@ -224,3 +224,10 @@ def test_without_a_folder_for_its_cache_it_still_trains(small_step, monkeypatch,
     monkeypatch.setenv("XDG_CACHE_HOME", str(small_step / "none"))
     assert [seven(), seven()] == [7, 7]
     assert capsys.readouterr().err.count("compiling") == 2
+
+
+def test_every_part_of_the_step_is_compiled_into_it():
+    """Called instead, what comes from the cache rounds unlike what was just compiled, and a resumed run differs."""
+    parts = [part for part in vars(kernels).values() if hasattr(part, "targetoptions")]
+    assert len(parts) > 10
+    assert all(part.targetoptions.get("forceinline") for part in parts)
