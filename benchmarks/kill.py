@@ -20,9 +20,10 @@ from pathlib import Path
 
 import torch
 
-from secondlook.experiments import Execution, classifier, linear, risk, vae
+from secondlook.experiments import classifier, linear, risk, vae
 from secondlook.recipe import Recipe
 from secondlook.record import Records
+from secondlook.runs import Execution
 from secondlook.training.checkpoint import read
 
 CIFAR = {"name": "cifar10", "source": "standin", "train_limit": 160, "test_limit": 40, "validation": 0.2}

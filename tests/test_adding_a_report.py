@@ -9,8 +9,8 @@ from secondlook import reports
 from secondlook.claims.judge import judge
 from secondlook.claims.standing import attempts
 from secondlook.cli import _parser
-from secondlook.experiments import Execution, load_or_produce
 from secondlook.record import Record, Records, save
+from secondlook.runs import Execution, load_or_train
 
 PAGE = (Path(__file__).parent.parent / "book" / "adding_a_report.md").read_text(encoding="utf-8")
 
@@ -55,7 +55,7 @@ def test_its_aim_is_open(root):
 def test_its_smoke_runs_train(root):
     plans = reports.read("depth", root).recipes(profile="smoke")
     execution = Execution(records_dir=root / "records", runs_dir=root / "runs")
-    outcome = load_or_produce(plans, execution)
+    outcome = load_or_train(plans, execution)
     assert [r.recipe.run for r in outcome.records] == ["small", "large", "longer"]
     assert not outcome.missing
 

@@ -9,7 +9,7 @@ import torch
 
 from secondlook import bench
 from secondlook.bench import Case, measure, nets, plain
-from secondlook.experiments import Execution
+from secondlook.runs import Execution
 from secondlook.training import ceilings
 
 FIELDS = ("name", "device", "unit", "ours", "plain", "ratio", "floor")

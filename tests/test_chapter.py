@@ -9,13 +9,13 @@ import pytest
 
 from secondlook.chapter import _progress, _recipes, open_chapter
 from secondlook.data import DataError
-from secondlook.experiments import Execution, load_or_produce
 from secondlook.figures import combinations, comparison, kernels, roc, sweep, templates, top_confusions
 from secondlook.figures.words import caption
 from secondlook.parameters import ParameterError
 from secondlook.recipe import RecipeError
 from secondlook.record import Record, save
 from secondlook.reports import ROOT, read
+from secondlook.runs import Execution, load_or_train
 
 KERNELS = np.ones((4, 3, 3, 3), np.float16)
 
@@ -30,30 +30,30 @@ def plans(run="c4"):
 
 
 def test_missing_records_are_trained_once_and_then_loaded(execution):
-    first = load_or_produce(plans(), execution)
+    first = load_or_train(plans(), execution)
     assert len(first.records) == 2
     stamps = {p: p.stat().st_mtime_ns for p in execution.runs_dir.rglob("*.json")}
-    again = load_or_produce(plans(), execution)
+    again = load_or_train(plans(), execution)
     assert [r.id for r in again.records] == [r.id for r in first.records]
     assert stamps == {p: p.stat().st_mtime_ns for p in execution.runs_dir.rglob("*.json")}
 
 
 def test_train_always_makes_new_records(execution):
-    load_or_produce(plans(), execution)
+    load_or_train(plans(), execution)
     before = {p: p.stat().st_mtime_ns for p in execution.runs_dir.rglob("*.json")}
-    load_or_produce(plans(), execution, train="always")
+    load_or_train(plans(), execution, train="always")
     assert all(p.stat().st_mtime_ns > stamp for p, stamp in before.items())
 
 
 def test_nothing_trains_inside_a_book_build(execution, monkeypatch):
     monkeypatch.setenv("SECONDLOOK_TRAIN", "never")
-    outcome = load_or_produce(plans(), execution, train="always")
+    outcome = load_or_train(plans(), execution, train="always")
     assert not outcome.records
     assert "switches training off" in outcome.reason
 
 
 def test_what_would_take_too_long_is_not_begun(execution):
-    outcome = load_or_produce(plans(), execution, max_minutes=1e-6)
+    outcome = load_or_train(plans(), execution, max_minutes=1e-6)
     assert len(outcome.missing) == 2
     assert "max_minutes" in outcome.reason
     assert not execution.runs_dir.exists()
@@ -61,7 +61,7 @@ def test_what_would_take_too_long_is_not_begun(execution):
 
 def test_a_training_over_its_minutes_is_saved_and_said(execution):
     execution.deadline = time.monotonic()
-    outcome = load_or_produce(plans(), execution)
+    outcome = load_or_train(plans(), execution)
     assert len(outcome.missing) == 2
     assert "goes on from there" in outcome.reason
     assert list((execution.runs_dir / "checkpoints").iterdir())
@@ -71,13 +71,13 @@ def test_an_interrupted_training_is_saved_before_the_interrupt(execution):
     once = iter([signal.SIGINT])
     execution.progress = lambda label, share: [signal.raise_signal(number) for number in once]
     with pytest.raises(KeyboardInterrupt):
-        load_or_produce(plans(), execution)
+        load_or_train(plans(), execution)
     assert list((execution.runs_dir / "checkpoints").iterdir())
 
 
 def test_an_unknown_way_to_train_is_refused(execution):
     with pytest.raises(RecipeError, match="did you mean 'never'"):
-        load_or_produce(plans(), execution, train="nevr")
+        load_or_train(plans(), execution, train="nevr")
 
 
 def chapter(tmp_path, **more):

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from secondlook import experiments, insight, models, weights
+from secondlook import insight, models, runs, weights
 from secondlook.data import standins
 from secondlook.evaluation import metrics as measure
-from secondlook.experiments import Execution, classifier
+from secondlook.experiments import classifier
+from secondlook.groups import groups
 from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import Records
+from secondlook.runs import Execution
 
 SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 CIFAR = {"name": "cifar10", "train_limit": 200, "test_limit": 100, "validation": 0.2}
@@ -36,7 +38,7 @@ def produce(folder, *recipes, **more):
     execution = Execution(folder, folder, folder, "cpu")
     for name, value in more.items():
         setattr(execution, name, value)
-    return [r for group in classifier.groups(list(recipes)) for r in classifier.produce(group, execution)]
+    return [r for group in groups(list(recipes)) for r in classifier.produce(group, execution)]
 
 
 def test_a_record_is_whole_and_is_filed_at_once(tmp_path):
@@ -149,8 +151,8 @@ def test_normalisation_is_of_the_training_images():
 
 def test_seeds_of_equal_settings_are_a_group_unless_a_run_decides_its_own_length():
     fixed = [recipe(seed=s) for s in (0, 1)] + [recipe(seed=2, batch_size=8)]
-    assert [len(group) for group in classifier.groups(fixed)] == [2, 1]
-    assert [len(group) for group in classifier.groups([recipe(seed=s, early_stopping=1) for s in (0, 1)])] == [1, 1]
+    assert [len(group) for group in groups(fixed)] == [2, 1]
+    assert [len(group) for group in groups([recipe(seed=s, early_stopping=1) for s in (0, 1)])] == [1, 1]
 
 
 def test_seeds_side_by_side_give_the_records_they_give_alone(tmp_path, monkeypatch):
@@ -172,9 +174,9 @@ def test_several_runs_at_a_time_give_the_records_that_one_thread_gives(tmp_path)
     execution = [Execution(*[tmp_path / name] * 3, "cpu", processes=n) for name, n in (("one", 1), ("two", 2))]
     execution[1].progress = lambda *words: told.append(words)
     torch.set_num_threads(1)
-    alone = experiments.produce(plans, execution[0])
+    alone = runs.produce(plans, execution[0])
     torch.set_num_threads(threads)
-    several = experiments.produce(plans, execution[1])
+    several = runs.produce(plans, execution[1])
     assert [r.recipe for r in several] == [p.recipe for p in plans]
     assert [r.provenance["weights"] for r in several] == [r.provenance["weights"] for r in alone]
     assert {r.provenance["threads"] for r in several} == {1}

@@ -15,7 +15,6 @@ from secondlook.data import split
 from secondlook.data.images import canonical
 from secondlook.evaluation import metrics
 from secondlook.evaluation.costs import total, vgg_layers
-from secondlook.experiments import Outcome
 from secondlook.figures import architecture, cam_explorer, embedding
 from secondlook.figures.confusions import misclassified, mistaken_rows
 from secondlook.figures.design import channel_statistics, preparation, split_proportions, split_sizes
@@ -23,6 +22,7 @@ from secondlook.figures.marks import sprite
 from secondlook.figures.saliency import cam_focus, deletion_insertion, effect, random_weights, shuffled_parts
 from secondlook.figures.weights import colour_shares, kernels, spatial_shares
 from secondlook.record import Record
+from secondlook.runs import Runs
 
 LAYERS = ["block1", "block2", "block3"]
 METRICS = {
@@ -375,7 +375,7 @@ def opened(tmp_path, monkeypatch):
     rng = np.random.default_rng(2)
     arrays = {f"x_{part}": rng.integers(0, 256, (40, 32, 32, 3), np.uint8) for part in ("train", "test")}
     arrays |= {f"y_{part}": (np.arange(40) % 10).astype(np.uint8) for part in ("train", "test")}
-    chapter = Chapter(reports.read("vgg"), "full", "as_published", None, Outcome())
+    chapter = Chapter(reports.read("vgg"), "full", "as_published", None, Runs())
     chapter.__dict__["images"] = images = canonical("cifar10", "standin", arrays)
     record = made_up()
     recipe = replace(record.recipe, data=replace(record.recipe.data, test_limit=20, train_limit=30))

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from secondlook.experiments import Execution
 from secondlook.recipe import RecipeError
+from secondlook.runs import Execution
 from secondlook.training.checkpoint import Stopped, asked_to_stop, stop_on_signals
 from secondlook.training.machine import cores, memory, side_by_side
 from secondlook.training.parallel import WorkerError, in_processes
@@ -99,7 +99,7 @@ def test_an_exception_here_leaves_none_of_them_running(execution):
 def test_a_script_without_a_main_guard_runs_once(tmp_path, from_stdin):
     script = tmp_path / "script.py"
     script.write_text(
-        "import operator\nfrom secondlook.experiments import Execution\n"
+        "import operator\nfrom secondlook.runs import Execution\n"
         "from secondlook.training.parallel import in_processes\n"
         "in_processes(operator.is_, [1, 2, 3], Execution(), 2)\nprint('done')\n"
     )

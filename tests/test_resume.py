@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 import torch
 
-from secondlook import cli, experiments
+from secondlook import cli, runs
 from secondlook import record as records
-from secondlook.experiments import Execution, classifier
+from secondlook.experiments import classifier
 from secondlook.record import RecordError, Records
 from secondlook.reports import parse
+from secondlook.runs import Execution
 from secondlook.training import checkpoint as checkpoints
 from secondlook.training.checkpoint import CheckpointError, Stopped
 
@@ -193,7 +194,7 @@ def test_what_cannot_be_written_is_told_before_any_work(tmp_path, place):
     own = replace(plan, profile="quick", data=replace(plan.data, source="official"))
     execution = Execution(tmp_path / "no data", tmp_path / "records", tmp_path / "runs")
     with pytest.raises(OSError, match=place.split("/")[0]):
-        experiments.produce([own], execution)
+        runs.produce([own], execution)
 
 
 def test_a_shelf_that_takes_nothing_is_told_before_any_work(tmp_path):
@@ -201,7 +202,7 @@ def test_a_shelf_that_takes_nothing_is_told_before_any_work(tmp_path):
     (tmp_path / "test" / "further.smoke.json").write_text("{")
     plans = parse(REPORT, Path("test.toml")).recipes("keras", profile="smoke")
     with pytest.raises(RecordError, match=r"further\.smoke\.json: not a file of records"):
-        experiments.produce(plans, Execution(tmp_path / "no data", tmp_path, tmp_path))
+        runs.produce(plans, Execution(tmp_path / "no data", tmp_path, tmp_path))
 
 
 def test_sigterm_saves_and_exits_143_and_the_same_command_goes_on(tmp_path):

@@ -9,9 +9,10 @@ from scipy.stats import multivariate_normal
 
 from secondlook import reports
 from secondlook.evaluation.metrics import bayes_rule, log_bayes_error
-from secondlook.experiments import Execution, gaussians, risk
+from secondlook.experiments import gaussians, risk
 from secondlook.recipe import Recipe, RecipeError, Risk
 from secondlook.record import Records
+from secondlook.runs import Execution
 from secondlook.training import checkpoint as checkpoints
 from secondlook.training.checkpoint import Stopped
 

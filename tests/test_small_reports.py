@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from secondlook import insight, reports
-from secondlook.experiments import Execution, load_or_produce
 from secondlook.insight.embeddings import latent_walk
 from secondlook.models import build
 from secondlook.recipe import RecipeError
+from secondlook.runs import Execution, load_or_train
 
 TOML = """
 [base]
@@ -27,7 +27,7 @@ NET = 'kind = "classifier"\nmodel = { name = "lenet" }\nepochs = 1\n"data.name" 
 
 def made(settings, folder):
     plans = reports.parse(TOML.format(settings), Path("own.toml")).recipes()
-    (record,) = load_or_produce(plans, Execution(folder, folder / "records", folder / "runs", device="cpu")).records
+    (record,) = load_or_train(plans, Execution(folder, folder / "records", folder / "runs", device="cpu")).records
     return record
 
 

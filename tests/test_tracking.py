@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from secondlook.experiments import Execution, classifier
+from secondlook.experiments import classifier
 from secondlook.reports import read
+from secondlook.runs import Execution
 from secondlook.training.tracking import Tracker
 
 

@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from secondlook import models
-from secondlook.experiments import Execution, classifier, reading, vae
+from secondlook.experiments import classifier, reading, vae
 from secondlook.experiments.classifier import Task
+from secondlook.groups import groups
 from secondlook.insight import embeddings, heads
 from secondlook.recipe import VAE, Recipe, RecipeError
 from secondlook.record import Records
+from secondlook.runs import Execution
 from secondlook.training import checkpoint as checkpoints
 from secondlook.training.checkpoint import Stopped
 
@@ -41,7 +43,7 @@ def recipe(data=None, seed=0, keep="predictions", run="one", **settings) -> Reci
 
 def produce(folder, *recipes, deadline=None):
     execution = Execution(folder, folder, folder, "cpu", deadline)
-    return [r for group in vae.groups(list(recipes)) for r in vae.produce(group, execution)]
+    return [r for group in groups(list(recipes)) for r in vae.produce(group, execution)]
 
 
 def untimed(record) -> tuple:
@@ -187,7 +189,7 @@ def test_recipes_that_read_one_vae_differently_share_it(tmp_path):
             recipe({"noise": "as_coded", "noise_on": "test"})]  # fmt: skip
     others = [recipe(seed=1), recipe(decoder="tanh"), recipe(beta=1.0), recipe({"noise": "as_coded"}),
               recipe({"imbalance": 0.9})]  # fmt: skip
-    assert [len(g) for g in vae.groups([*same, *others])] == [4, 1, 1, 1, 1, 1]
+    assert [len(g) for g in groups([*same, *others])] == [4, 1, 1, 1, 1, 1]
     together = produce(tmp_path / "together", *same)
     for own, record in zip(same, together):
         (alone,) = produce(tmp_path / own.id, own)

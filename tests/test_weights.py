@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from secondlook import data, weights
-from secondlook.experiments import Execution, classifier, vae
+from secondlook.experiments import classifier, vae
 from secondlook.recipe import Recipe
 from secondlook.record import RecordError, Records
+from secondlook.runs import Execution
 
 SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 

@@ -13,7 +13,6 @@ from plotly.graph_objects import Figure
 from secondlook.claims.judge import judge
 from secondlook.claims.standing import attempts, standing
 from secondlook.data import DATA_SETS
-from secondlook.experiments import Execution, Outcome, load_or_produce
 from secondlook.figures.tables import Notice
 from secondlook.figures.values import NothingToDraw, labels, together
 from secondlook.figures.words import counted, joined, short
@@ -25,6 +24,7 @@ from secondlook.publish.sprites import Pictures
 from secondlook.recipe import PROFILES, Recipe
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Report, read
+from secondlook.runs import Execution, Runs, load_or_train
 from secondlook.training import patient_threads
 from secondlook.training.machine import side_by_side
 
@@ -37,8 +37,8 @@ class Chapter(Pictures):
     profile: str
     variant: str
     execution: Execution
-    outcome: Outcome
-    custom: Outcome = field(default_factory=Outcome)
+    outcome: Runs
+    custom: Runs = field(default_factory=Runs)
     overrides: dict = field(default_factory=dict)
     recipes: dict[str, list[Recipe]] = field(default_factory=dict)  # by profile, this page's own and the smaller ones
     _by_id: dict[str, Record] = field(default_factory=dict)
@@ -237,10 +237,10 @@ def open_chapter(
     changed = given_settings(overrides)
     own = customised(report, variant, profile, seed_list(seeds), changed) if changed else []
     how = {"train": train, "max_minutes": max_minutes}
-    outcome = load_or_produce(recipes, execution, **how)
+    outcome = load_or_train(recipes, execution, **how)
     chapter = Chapter(report, profile, variant, execution, outcome, overrides=changed)
     if own:
-        chapter.custom = load_or_produce(own, execution, **how)
+        chapter.custom = load_or_train(own, execution, **how)
     below = [p for p in reversed(PROFILES[: PROFILES.index(profile)]) if p != "smoke"]
     chapter.recipes = {profile: recipes, **{p: report.recipes(profile=p) for p in below}}
     smaller = Records(records).find([r for p in below for r in chapter.recipes[p]])

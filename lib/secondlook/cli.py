@@ -214,7 +214,7 @@ def _row(recipe: Recipe, present: bool, device: str) -> dict:
 
 def _here(profile: str):
     """How this machine trains where nothing else is said."""
-    from secondlook.experiments import Execution
+    from secondlook.runs import Execution
 
     return Execution(device=Execution().resolved_device(), processes=side_by_side(profile))
 
@@ -235,7 +235,7 @@ def _data(arguments) -> int:
 
 
 def _train(arguments) -> int:
-    from secondlook.experiments import Execution, estimate_for, produce, unique, without_record
+    from secondlook.runs import Execution, estimate_for, produce, unique, without_record
     from secondlook.training.checkpoint import CheckpointError, Stopped, stop_on_signals
     from secondlook.training.parallel import WorkerError
 

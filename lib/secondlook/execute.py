@@ -14,10 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 
 from secondlook import overrides, reports
-from secondlook.experiments import Execution
 from secondlook.files import check_writable, lock
 from secondlook.parameters import ParameterError, check_values, parse, seeds
 from secondlook.recipe import RecipeError, nearest
+from secondlook.runs import Execution
 
 GRACE = 60.0  # seconds a kernel has to save what it trains: half of them after SIGINT, half after SIGTERM
 

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 from secondlook import reports
-from secondlook.experiments import TRAIN
 from secondlook.recipe import CAM_METHODS, PROFILES, VARIANTS, nearest
+from secondlook.runs import TRAIN
 
 TYPES = {"profile": str, "variant": str, "train": str, "seeds": str, "device": str, "data_dir": str,
          "records_dir": str, "cam_method": str, "max_minutes": float}  # fmt: skip

@@ -17,10 +17,11 @@ import torch
 from torch import nn
 
 from secondlook.bench import Case, plain
-from secondlook.experiments import Execution, vae
+from secondlook.experiments import vae
 from secondlook.experiments.classifier import Task, build
 from secondlook.recipe import Recipe
 from secondlook.reports import read
+from secondlook.runs import Execution
 from secondlook.training import batched
 from secondlook.training.ceilings import matrix_rate, synchronize, times
 from secondlook.training.loop import Training

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -30,15 +30,6 @@ from secondlook.training.modes import Mode, choose
 from secondlook.training.tracking import Tracker
 
 SAVE_EVERY = 60.0  # seconds between two checkpoints
-
-
-def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
-    """Seeds of one net and equal settings together; recipes whose length is decided on the way alone."""
-    found: dict[str, list[Recipe]] = {}
-    for recipe in recipes:
-        equal = replace(recipe, seed=0, keep="metrics").as_dict() if batched.fits(recipe.settings) else recipe.id
-        found.setdefault(str(equal), []).append(recipe)
-    return list(found.values())
 
 
 def produce(group: list[Recipe], execution) -> list[Record]:
@@ -218,7 +209,7 @@ class Task:
         """Multiply-adds of one image's forward pass. Raises RecipeError for a net that does not take the images."""
         model = following(self.recipe.settings.model, self)
         try:
-            return passes(json.dumps(model, sort_keys=True), self.channels, self.side)[0].macs
+            return passes(json.dumps(model, sort_keys=True), self.channels, self.side).macs
         except (ValueError, RuntimeError) as error:
             raise RecipeError(f"{self.recipe}: {error}") from None
 

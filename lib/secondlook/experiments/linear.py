@@ -43,25 +43,6 @@ def check(recipe: Recipe) -> None:
         raise RecipeError(f"{recipe}: feature_count {s.feature_count} of {s.features}; expected {least} to {most:,}")
 
 
-def stream(recipe: Recipe) -> tuple:
-    """What recipes have in common that can share one stream of images."""
-    s = recipe.settings
-    return recipe.data, recipe.seed, s.features, s.feature_count, s.patch_size, s.augment, s.epochs
-
-
-def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
-    """Recipes that share one stream of images: equal data, seed, features, epochs, and batch sizes that nest."""
-    found: dict[tuple, list[Recipe]] = {}
-    for recipe in recipes:
-        found.setdefault(stream(recipe), []).append(recipe)
-    nested = []
-    for group in found.values():
-        largest = max(r.settings.batch_size for r in group)
-        fits = [r for r in group if largest % r.settings.batch_size == 0]
-        nested += [fits, *([r] for r in group if r not in fits)]
-    return nested
-
-
 class Images:
     """Training, validation and test images of a recipe, as features fetched by index; no test images without `test`."""
 

@@ -1,120 +1,65 @@
-"""What each unit of work costs on this machine.
+"""What a unit of training costs on this machine: four small pieces of a training step, timed in about two seconds."""
 
-A few small nets are trained for some steps, in about two seconds. Their times are put down to the units that they
-count, none of which costs less than nothing, so that all are explained in proportion as well as can be (non-negative
-least squares).
-"""
-
-import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable
 
-import numpy as np
 import torch
-from scipy.optimize import nnls
+from torch import nn
 
-from secondlook import models
-from secondlook.data.loader import DeviceLoader
-from secondlook.estimates import UNITS
-from secondlook.experiments.work import Images, loaded, loading, trained
-from secondlook.recipe import Classifier
-from secondlook.training.loop import train
-from secondlook.training.modes import choose
-
-ADAM = {"name": "adam", "learning_rate": 1e-5}
-# A net, its batch size and steps an epoch, each heavy in one unit: calls, values, multiply-adds, calls again, weights.
-PROBES = {
-    "cpu": (
-        ({"name": "lenet"}, 4, 30),
-        ({"name": "keras_cnn", "stage": 3, "width": 0.25}, 32, 4),
-        ({"name": "vgg", "depth": 16, "image_size": 32}, 16, 1),
-        ({"name": "resnet", "image_size": 32, "in_channels": 3, "width": 0.125}, 4, 6),
-        ({"name": "alexnet_cifar", "width": 0.5}, 2, 3),
-    ),
-    "cuda": (
-        ({"name": "lenet"}, 4, 300),
-        ({"name": "keras_cnn", "stage": 3}, 1024, 20),
-        ({"name": "vgg", "depth": 16, "image_size": 32}, 512, 10),
-        ({"name": "resnet", "image_size": 32, "in_channels": 3, "width": 0.5}, 4, 50),
-        ({"name": "alexnet_cifar"}, 4, 50),
-    ),
-}
-KERNEL = {"name": "lenet"}, 4, 300  # under SGD a step of it may be one call, see `modes.choose`
-EPOCHS = 3  # the first warms up
-LOADED = {"flip": True, "crop": 4, "rotation": 15.0}, 1, 60  # an augmentation, the size of a batch, batches
-SIDE, CHANNELS, CLASSES = 32, 3, 2
+from secondlook.models.counting import count
 
 
 def unit_costs(device: str, precision: str) -> list[float]:
-    """Seconds of each of UNITS but the last two."""
-    found = [probed(Classifier(model, ADAM, batch_size=size, epochs=1, precision=precision), steps, device)
-             for model, size, steps in PROBES[device.split(":")[0]]]  # fmt: skip
-    counts, seconds = map(np.array, zip(*found, load_probed(device)))
-    calls, graph = UNITS.index("calls"), UNITS.index("graph_calls")
-    if device == "cpu":  # where nothing is a graph
-        counts[:, calls] += counts[:, graph]
-        counts[:, graph] = 0
-    costs = nnls(counts[:, :-2] / seconds[:, None], np.ones(len(seconds)))[0]
-    costs[graph] = costs[calls] if device == "cpu" else costs[graph]
-    return costs.tolist()
+    """Seconds of a multiply-add, a number written, an operation called, a weight changed; see `estimates.work`."""
+    cuda = device.startswith("cuda")
+    many, dtype = 512 if cuda else 16, torch.float64 if precision == "float64" else torch.float32
+    tiny = [layer for _ in range(8) for layer in (nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())]
+    pieces = (  # each heavy in one unit
+        (nn.Sequential(nn.Conv2d(64, 64, 3, padding=1), nn.Conv2d(64, 64, 3, padding=1)), (many, 64, 32, 32), "macs"),
+        (nn.Sequential(nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)), (many, 32, 32, 32), "values"),
+        (nn.Sequential(*tiny), (2, 4, 8, 8), "calls"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(1024, 2048, bias=False)), (4, 1, 32, 32), "trainable"),
+    )
+    costs, threads = [], torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with (
+            torch.random.fork_rng([device] if cuda else []),
+            torch.backends.cudnn.flags(benchmark=True, allow_tf32=precision != "float32"),
+        ):
+            for net, shape, unit in pieces:
+                counted, images = count(net, shape[1:]), shape[0] if unit in ("macs", "values") else 1
+                done = getattr(counted, unit) * images * (1 if unit == "trainable" else 3)
+                costs.append(_best(_step(net.to(device, dtype), shape, precision == "bf16"), device) / done)
+    finally:
+        torch.set_num_threads(threads)
+    return costs
 
 
-def kernel_cost(device: str) -> list[float]:
-    """Seconds of a multiply-add in the kernel of small nets, or of what takes its place."""
-    model, size, steps = KERNEL
-    s = Classifier(model, {"name": "sgd", "learning_rate": 1e-5}, batch_size=size, epochs=1)
-    count, took = probed(s, steps, device)
-    return [took / float(count[UNITS.index("kernel")])]
+def _step(net: nn.Module, shape: tuple[int, ...], bf16: bool) -> Callable[[], None]:
+    """A step of training by Adam where there are large weights, forward and backward where there are not."""
+    p = next(net.parameters())
+    x = torch.rand(shape, device=p.device, dtype=p.dtype, requires_grad=True)
+    adam = torch.optim.Adam(net.parameters(), fused=True) if p.numel() > 10**6 else None
+
+    def step() -> None:
+        with torch.autocast(p.device.type, torch.bfloat16, enabled=bf16):
+            out = net(x)
+        out.sum().backward()
+        if adam is not None:
+            adam.step()
+            adam.zero_grad()
+
+    return step
 
 
-def probed(settings: Classifier, steps: int, device: str) -> tuple[np.ndarray, float]:
-    """The work of an epoch of so many steps on random images, and its seconds."""
-    options, ticks, count = dict(settings.model, num_classes=CLASSES), [], settings.batch_size * steps
-    with alone(device) as clock:
-        net = models.build(options.pop("name"), **options)
-        mode = choose(net, settings, device)
-        loader = DeviceLoader(*images(count), batch_size=settings.batch_size, seed=0, device=device, mean=0.5, std=0.5,
-                              dtype=mode.dtype, channels_last=mode.channels_last)  # fmt: skip
-        with mode.flags():
-            train(net, loader, replace(settings, epochs=EPOCHS), 0, mode=mode, track=lambda *_: ticks.append(clock()))
-    work = trained(settings, Images(count, 0, 0, SIDE, CHANNELS, CLASSES), count)
-    return work, float(np.diff(ticks).min())
-
-
-def load_probed(device: str) -> tuple[np.ndarray, float]:
-    """The work of taking small augmented batches from a loader, and its seconds."""
-    augment, size, batches = LOADED
-    ticks = []
-    with alone(device) as clock:
-        loader = DeviceLoader(*images(size), batch_size=size, seed=0, device=device, augment=augment)
-        loader.begin(0)
-        for _ in range(EPOCHS + 1):
-            ticks.append(clock())
-            for _ in range(batches):
-                loader.take(loader.rows(0))
-    each = loading(json.dumps(augment), "none", SIDE, CHANNELS, SIDE)
-    return loaded(each, size * batches, batches), float(np.diff(ticks).min())
-
-
-def images(count: int) -> tuple[np.ndarray, np.ndarray]:
-    drawn = np.random.default_rng(0)
-    return drawn.integers(0, 256, (count, SIDE, SIDE, CHANNELS), np.uint8), drawn.integers(0, CLASSES, count)
-
-
-@contextmanager
-def alone(device: str) -> Iterator[Callable[[], float]]:
-    """Gives a clock, of this process' own time on a CPU; inside are one thread and draws that nobody else sees."""
-    threads, cuda = torch.get_num_threads(), device.startswith("cuda")
-
-    def on_device() -> float:
-        torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    with torch.random.fork_rng([device] if cuda else []):
-        torch.set_num_threads(1)
-        try:
-            yield on_device if cuda else time.process_time
-        finally:
-            torch.set_num_threads(threads)
+def _best(step: Callable[[], None], device: str) -> float:
+    """The shortest of some times of a step: of this process' own time on a CPU, where others may run as well."""
+    cuda, times = device.startswith("cuda"), []
+    for _ in range(8):
+        since = time.perf_counter() if cuda else time.process_time()
+        step()
+        if cuda:
+            torch.cuda.synchronize(device)
+        times.append((time.perf_counter() if cuda else time.process_time()) - since)
+    return min(times)

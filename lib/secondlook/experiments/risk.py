@@ -33,10 +33,6 @@ from secondlook.training.modes import Mode, choose
 SIDE = 32  # pixels, where the recipe names no other
 
 
-def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
-    return [[recipe] for recipe in recipes]
-
-
 def produce(group: list[Recipe], execution) -> list[Record]:
     """One record.
 

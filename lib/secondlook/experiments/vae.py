@@ -20,6 +20,7 @@ from secondlook.experiments.filing import filed
 from secondlook.experiments.outcome import rounded, telemetry
 from secondlook.experiments.provenance import provenance, versions
 from secondlook.experiments.reading import Reading
+from secondlook.groups import READ, vae_training
 from secondlook.insight.embeddings import divergence
 from secondlook.recipe import VAE, Classifier, Recipe, RecipeError
 from secondlook.record import Record
@@ -30,16 +31,6 @@ from secondlook.training.memory import kept
 from secondlook.training.modes import Mode, choose
 from secondlook.training.tracking import Tracker
 
-READ = ("latent", "svm_head", "head_learning_rate")  # settings that come after the VAE
-
-
-def groups(recipes: list[Recipe]) -> list[list[Recipe]]:
-    """Recipes whose VAE is the same together."""
-    found: dict[str, list[Recipe]] = {}
-    for recipe in recipes:
-        found.setdefault(json.dumps(training(recipe), sort_keys=True), []).append(recipe)
-    return list(found.values())
-
 
 def produce(group: list[Recipe], execution) -> list[Record]:
     """A record for each recipe of a group, filed as soon as it is whole.
@@ -48,7 +39,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     """
     tasks = [Task(as_classifier(r), execution) for r in group]
     _check(group, tasks[0].classes)
-    task, recipe, trained_on = tasks[0], group[0], training(group[0])
+    task, recipe, trained_on = tasks[0], group[0], vae_training(group[0])
     name = "vae-" + _short(json.dumps(trained_on, sort_keys=True))
     checkpoint = checkpoint_for(name, trained_on, task.images.digest, execution)
     net = build(task.recipe.settings, task)
@@ -101,19 +92,6 @@ def _check(group: list[Recipe], classes: int) -> None:
                 f"{recipe}: svm_head 'as_coded' has one target for both of two classes, here are {classes}; "
                 "use 'hinge' or 'linear_svc'"
             )
-
-
-def training(recipe: Recipe) -> dict:
-    """What the VAE depends on, and not what is done with it afterwards."""
-    data, settings = asdict(recipe.data), asdict(recipe.settings)
-    if recipe.data.noise_on == "test":
-        data["noise"] = "none"
-    if data["noise"] == "none":
-        data["noise_std"] = settings["denoising"] = None
-    kept = {k: v for k, v in data.items() if k not in ("test_limit", "noise_on", "source")}
-    source = "standin" if recipe.data.source == "standin" else "official"
-    kept |= {k: v for k, v in settings.items() if k not in READ}
-    return {"kind": "vae", "seed": recipe.seed, "split_seed": recipe.split_seed, **kept, "source": source}
 
 
 def checkpoint_for(name: str, identity: dict, digest: str, execution) -> Checkpoint:

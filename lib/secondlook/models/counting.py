@@ -1,4 +1,4 @@
-"""What a net's passes come to, counted on tensors without memory: multiply-adds, numbers written, operations called."""
+"""What a net's forward pass comes to, counted on tensors without memory: multiply-adds, numbers written, operations."""
 
 import json
 from functools import lru_cache
@@ -7,54 +7,54 @@ from typing import NamedTuple
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class Passes(NamedTuple):
-    """multiply-adds and values are of one image, calls of one batch."""
+    """One forward pass of one image in evaluation: what it multiplies, writes and calls; and the net's parameters."""
 
     macs: int
-    values: float
+    values: int
     calls: int
+    parameters: int = 0
+    trainable: int = 0
 
 
-class Counting(TorchDispatchMode):
-    """Counts the operations executed inside: PyTorch's own formulas for products, and what every one of them writes."""
-
+class _Counting(TorchDispatchMode):
     def __init__(self):
         super().__init__()
-        self.macs = self.values = self.calls = 0
+        self.values = self.calls = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        if func.is_view:
-            return out
-        if formula := flop_registry.get(func._overloadpacket):
-            self.macs += formula(*args, **(kwargs or {}), out_val=out) // 2
-        written = out if isinstance(out, tuple | list) else (out,)
-        self.values += sum(t.numel() for t in written if isinstance(t, torch.Tensor))
-        self.calls += 1
+        if not func.is_view:
+            self.values += sum(t.numel() for t in (out if isinstance(out, tuple | list) else (out,)))
+            self.calls += 1
         return out
 
-    def of(self, images: int) -> Passes:
-        return Passes(self.macs // images, self.values / images, self.calls)
 
+def count(model: nn.Module, input_shape: tuple[int, ...]) -> Passes:
+    """Passes of one image of `input_shape` (channels, side, side); nothing is computed, the model left as it was.
 
-def macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Multiply-adds of one forward pass of one image of `input_shape` (channels, side, side).
-
-    Counts convolutions and linear layers, without biases; nothing is computed and the model is left as it was.
+    Multiply-adds are those of convolutions and linear layers, without biases.
     """
     modes = [(m, m.training) for m in model.modules()]
     state = {name: t.to("meta") for name, t in [*model.named_parameters(), *model.named_buffers()]}
     image = torch.empty(1, *input_shape, device="meta", dtype=next(model.parameters()).dtype)
     try:
-        with torch.no_grad(), Counting() as counted:
+        with torch.no_grad(), FlopCounterMode(display=False) as flops, _Counting() as counted:
             torch.func.functional_call(model.eval(), state, (image,), tie_weights=False)
     finally:
         for module, mode in modes:
             module.training = mode
-    return counted.macs
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    parameters, trainable = sum(n for n, _ in sizes), sum(n for n, changes in sizes if changes)
+    return Passes(flops.get_total_flops() // 2, counted.values, counted.calls, parameters, trainable)
+
+
+def macs(model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Multiply-adds of one forward pass of one image of `input_shape` (channels, side, side)."""
+    return count(model, input_shape).macs
 
 
 def following(model: dict, images) -> dict:
@@ -68,27 +68,11 @@ def following(model: dict, images) -> dict:
 
 
 @lru_cache(maxsize=1024)
-def without_memory(model: str) -> nn.Module:
-    """The net of a whole `model` table, given as JSON, on the meta device."""
+def passes(model: str, channels: int, side: int) -> Passes:
+    """Of the net of a whole `model` table, given as JSON."""
     from secondlook.models import build
 
     options = json.loads(model)
     with torch.device("meta"):
-        return build(options.pop("name"), **options)
-
-
-@lru_cache(maxsize=1024)
-def passes(model: str, channels: int, side: int) -> tuple[Passes, Passes]:
-    """What the net of a `model` table comes to in evaluation, and in training, forward and backward.
-
-    Training is three times the forward pass, but for a net of which a part is frozen, whose backward pass is counted.
-    """
-    net, images = without_memory(model).eval(), 2  # batch normalisation takes no single one
-    x = torch.empty(images, channels, side, side, device="meta")
-    with torch.no_grad(), Counting() as forward:
-        net(x)
-    if all(p.requires_grad for p in net.parameters()):
-        return forward.of(images), Passes(*(3 * n for n in forward.of(images)))
-    with Counting() as both:
-        net.train()(x).sum().backward()
-    return forward.of(images), both.of(images)
+        net = build(options.pop("name"), **options)
+    return count(net, (channels, side, side))
