@@ -149,10 +149,10 @@ def produce(plans: list[Plan], execution: Execution) -> list[Record]:
 
 
 def _produce(group: list[Recipe], execution: Execution) -> list[Record]:
-    from secondlook.training.denormals import flushed
+    from secondlook.training.fast.cpu import denormals_flushed
     from secondlook.training.machine import few_threads
 
-    with flushed(), few_threads():
+    with denormals_flushed(), few_threads():
         return importlib.import_module(f"secondlook.experiments.{group[0].kind}").produce(group, execution)
 
 

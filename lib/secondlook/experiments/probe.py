@@ -20,8 +20,9 @@ from secondlook.data.loader import DeviceLoader
 from secondlook.estimates import UNITS
 from secondlook.experiments.work import Images, loaded, loading, trained
 from secondlook.recipe import Classifier
+from secondlook.training import fast
 from secondlook.training.loop import train
-from secondlook.training.modes import choose
+from secondlook.training.precision import flags, placement
 
 ADAM = {"name": "adam", "learning_rate": 1e-5}
 # A net, its batch size and steps an epoch, each heavy in one unit: calls, values, multiply-adds, calls again, weights.
@@ -41,7 +42,7 @@ PROBES = {
         ({"name": "alexnet_cifar"}, 4, 50),
     ),
 }
-KERNEL = {"name": "lenet"}, 4, 300  # under SGD a step of it may be one call, see `modes.choose`
+KERNEL = {"name": "lenet"}, 4, 300  # under SGD a step of it may be one call, see `fast.best`
 EPOCHS = 3  # the first warms up
 LOADED = {"flip": True, "crop": 4, "rotation": 15.0}, 1, 60  # an augmentation, the size of a batch, batches
 SIDE, CHANNELS, CLASSES = 32, 3, 2
@@ -74,11 +75,11 @@ def probed(settings: Classifier, steps: int, device: str) -> tuple[np.ndarray, f
     options, ticks, count = dict(settings.model, num_classes=CLASSES), [], settings.batch_size * steps
     with alone(device) as clock:
         net = models.build(options.pop("name"), **options)
-        mode = choose(net, settings, device)
-        loader = DeviceLoader(*images(count), batch_size=settings.batch_size, seed=0, device=device, mean=0.5, std=0.5,
-                              dtype=mode.dtype, channels_last=mode.channels_last)  # fmt: skip
-        with mode.flags():
-            train(net, loader, replace(settings, epochs=EPOCHS), 0, mode=mode, track=lambda *_: ticks.append(clock()))
+        to = placement(net, settings, device)
+        loader = DeviceLoader(*images(count), batch_size=settings.batch_size, seed=0, mean=0.5, std=0.5, **to)
+        with flags(settings.precision, device):
+            train(net.to(**to), loader, replace(settings, epochs=EPOCHS), 0, track=lambda *_: ticks.append(clock()),
+                  accelerate=fast.best(net, settings, device))  # fmt: skip
     work = trained(settings, Images(count, 0, 0, SIDE, CHANNELS, CLASSES), count)
     return work, float(np.diff(ticks).min())
 

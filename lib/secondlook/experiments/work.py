@@ -25,9 +25,9 @@ from secondlook.experiments.risk import SIDE
 from secondlook.insight import heads, trajectory
 from secondlook.models.counting import Counting, Passes, following, passes, without_memory
 from secondlook.recipe import Classifier, Data, Recipe, checked
-from secondlook.training import batched, fast
+from secondlook.training.fast import numba_step, side_by_side
 from secondlook.training.linear import Batch
-from secondlook.training.modes import GRAPH_PARAMETERS
+from secondlook.training.precision import is_small
 
 WHOLE = {"mnist": (60_000, 10_000), "standin": (2000, 1000)}  # images to train and to test on; others have OTHERS
 OTHERS = 50_000, 10_000
@@ -91,9 +91,9 @@ def trained(s: Classifier, seen: Images, count: int, loading: Passes = PLAIN) ->
     net, (_, both) = without_memory(model), passes(model, seen.channels, seen.side)
     shown, steps = count * s.epochs, math.ceil(count / s.batch_size) * s.epochs
     ready = loaded(loading, shown, steps)
-    if fast.fits(net, s):
+    if numba_step.fits(net, s):
         return ready + work(kernel=both.macs * shown)
-    graph = sum(p.numel() for p in net.parameters()) <= GRAPH_PARAMETERS and s.schedule.get("name") != "one_cycle"
+    graph = is_small(net) and s.schedule.get("name") != "one_cycle"
     calls = {"graph_calls" if graph else "calls": both.calls * steps}
     changed = sum(p.numel() for p in net.parameters() if p.requires_grad)
     return ready + work(macs=both.macs * shown, values=both.values * shown, weights=changed * steps, **calls)
@@ -158,7 +158,7 @@ def _classifier(recipe: Recipe) -> dict[str, np.ndarray]:
         looks = looked_at(recipe, seen) * (2 if s.precision == "bf16" else 1)  # in float32, whatever the recipe has
         done += evaluated(s.model, seen, seen.test + looks, test)
         done += work(seconds=(recipe.keep != "metrics") * LOOKED * min(seen.test, 400))
-    if not batched.fits(s):
+    if not side_by_side.fits(s):
         return {recipe.id: done}
     calls = done * [name == "graph_calls" for name in UNITS]
     seeds = str(replace(recipe, seed=0, keep="metrics").as_dict())

@@ -74,7 +74,7 @@ def without_memory(model: str) -> nn.Module:
 
     options = json.loads(model)
     with torch.device("meta"):
-        return build(options.pop("name"), **options)
+        return build(options.pop("name", None), **options)
 
 
 @lru_cache(maxsize=1024)

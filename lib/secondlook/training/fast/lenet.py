@@ -25,7 +25,8 @@ PLANE0, PLANE1 = 1040, 208  # floats from plane to plane: vectors read past the 
 ZERO, NEGATIVE = np.float32(0), np.int32(-1)
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # NaN and infinity stay what they are
 
-inner = numba.njit(fastmath=FAST, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+# Inlined by force: a call would be linked to one code when it is compiled, to another when it comes from the cache.
+inner = numba.njit(fastmath=FAST, error_model="numpy", forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @intrinsic
