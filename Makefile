@@ -27,7 +27,7 @@ data: $(READY)       ## the three data sets: official files, verified
 	$(BIN)/secondlook data fetch
 
 bench: $(READY)      ## speed against the loop a user would otherwise write
-	$(BIN)/secondlook bench
+	$(BIN)/python benchmarks/speed.py
 
 outputs: $(READY)    ## after new records: what notebooks and README say of them, anew
 	$(BIN)/python tools/refresh_outputs.py notebooks/*.ipynb

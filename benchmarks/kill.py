@@ -136,7 +136,7 @@ def trial(net: str, kills: int, chance: random.Random, longest: float) -> dict:
                 break
             counts["kills"] += 1
             counts["in a save"] += bool(writing(saves) - old)
-            counts["mid-epoch"] += any(read(path)[1].get("step", 0) > 0 for path in saves.glob("*.ckpt"))
+            counts["mid-epoch"] += any(read(path)["state"].get("step", 0) > 0 for path in saves.glob("*.ckpt"))
         else:
             if not finished(train(net, folder), time.monotonic() + 600):
                 raise SystemExit("a run did not end")
@@ -154,7 +154,7 @@ def main() -> int:
     for i, net in enumerate(arguments.nets):
         if KINDS.get(net, vae) is vae:  # images and code are loaded here, once for all
             own = vae.as_classifier(recipe(net)) if net in KINDS else recipe(net)
-            classifier.Task(own, Execution(device="cpu")).macs()
+            _ = classifier.Task(own, Execution(device="cpu")).macs
         start = time.monotonic()
         straight = trial(net, 0, chance, 0.0)["digest"]
         longest = (time.monotonic() - start) / 3

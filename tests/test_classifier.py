@@ -125,8 +125,8 @@ def test_a_run_that_diverges_is_a_record(tmp_path, seen):
 def test_the_phase_before_is_the_resnet_of_the_same_seed_and_its_encoder_does_not_change(tmp_path, monkeypatch):
     nets, alone = [], {"name": "resnet", "width": 0.05}
     settings = {"optimizer": {"name": "adam", "learning_rate": 1e-3}, "data": MNIST, "batch_size": 8}
-    train = classifier.Task.train
-    monkeypatch.setattr(classifier.Task, "train", lambda self, net, *more: nets.append(net) or train(self, net, *more))
+    train = classifier.train
+    monkeypatch.setattr(classifier, "train", lambda net, **more: nets.append(net) or train(net, **more))
     (record,) = produce(
         tmp_path, recipe(model={"name": "frozen_unet", "width": 0.05}, first={"model": alone}, **settings)
     )
@@ -158,7 +158,7 @@ def test_seeds_of_equal_settings_are_a_group_unless_a_run_decides_its_own_length
 def test_seeds_side_by_side_give_the_records_they_give_alone(tmp_path, monkeypatch):
     recipes = [recipe(seed=s, precision="float64", data={**CIFAR, "split_seed": 0}) for s in (0, 1)]
     alone = produce(tmp_path / "alone", *recipes)
-    monkeypatch.setattr(classifier.Task, "grouped", lambda self: True)
+    monkeypatch.setattr(classifier, "share_a_step", lambda *_: True)
     together = produce(tmp_path / "together", *recipes)
     for one, both in zip(alone, together, strict=True):
         assert both.recipe == one.recipe

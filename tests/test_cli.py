@@ -44,7 +44,7 @@ def copy(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "words", ["list --missing", "list linear", "check", "check linear", "train linear", "execute --all", "bench"]
+    "words", ["list --missing", "list linear", "check", "check linear", "train linear", "execute --all"]
 )
 def test_a_copy_of_the_package_alone_says_that_it_has_no_reports(copy, tmp_path, words):
     done = copy(tmp_path, *words.split())
@@ -73,7 +73,7 @@ def test_a_user_without_a_home_is_given_one(monkeypatch, capsys):
     assert Path.home().is_dir()
 
 
-@pytest.mark.parametrize("command", ["", "list", "data", "train", "execute", "check", "bench"])
+@pytest.mark.parametrize("command", ["", "list", "data", "train", "execute", "check"])
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         run(*command.split(), "--help")
@@ -159,7 +159,7 @@ def test_training_without_data_names_the_way_out(tmp_path, capsys):
     assert "secondlook data fetch" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["train linear --profile smoke", "bench linear"])
+@pytest.mark.parametrize("words", ["train linear --profile smoke"])
 def test_a_data_folder_that_is_not_there_is_refused(words, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         run(*words.split(), "--data-dir", tmp_path / "nowhere")

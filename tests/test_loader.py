@@ -108,7 +108,8 @@ def test_layouts_with_channels_first_last_or_none_give_the_same_images():
 
 def test_evaluation_is_torchvisions_resize_and_normalisation_in_the_order_given():
     x, mean, std = pictures(), (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
-    source = loader(x, image_size=20, mean=mean, std=std, augment=EVERYTHING, dtype=torch.float64, channels_last=True)
+    source = loader(x, image_size=20, mean=mean, std=std, augment=EVERYTHING, dtype=torch.float64,
+                    memory_format=torch.channels_last)  # fmt: skip
     unit = torch.from_numpy(x).float() / 255
     expected = V.normalize(V.resize(unit, [20, 20], antialias=True), list(mean), list(std))
     batches = list(source.evaluation_batches(batch_size=8))

@@ -79,12 +79,11 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize(("table", "reference", "options"), CASES, ids=[f"{c[0]}" for c in CASES])
-def test_an_optimiser_takes_the_steps_of_its_formula(table, reference, options, fused):
+def test_an_optimiser_takes_the_steps_of_its_formula(table, reference, options):
     w, state = START.copy(), {"m": 0.0, "v": 0.0, "max": 0.0}
     p = torch.nn.Parameter(torch.from_numpy(START.copy()))
-    optimizer = optimizers.build({**table, "learning_rate": RATE}, [p], fused=fused)
+    optimizer = optimizers.build({**table, "learning_rate": RATE}, [p])
     for t in range(1, STEPS + 1):
         w = reference(w, t, state, **options)
         p.grad = torch.from_numpy(gradient(p.detach().numpy()))

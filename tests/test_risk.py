@@ -89,9 +89,8 @@ def test_samples_of_other_names_and_seeds_are_others_and_larger_ones_begin_alike
 
 def test_the_authors_loader_doubles_and_shifts():
     s = gaussians.sample(Risk(), 8, 0, "train", 6)
-    mode = risk.Mode()
     for normalise, expected in ((True, 2 * s.x - 1), (False, s.x)):
-        loader = gaussians.FloatLoader(s, 4, 0, mode, normalise, "train")
+        loader = gaussians.FloatLoader(s, 4, 0, normalise, "train", device="cpu", dtype=torch.float32)
         assert torch.equal(torch.cat([x for x, _ in loader.evaluation_batches(4)]), expected)
         loader.begin(0)
         seen = torch.cat([loader.rows(k) for k in range(loader.steps_per_epoch)])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from secondlook import models
+from secondlook.data import draws
 from secondlook.experiments import classifier, reading, vae
 from secondlook.experiments.classifier import Task
 from secondlook.groups import groups
@@ -73,10 +74,9 @@ def task_of(own: Recipe, folder) -> Task:
 def fitted(own: Recipe, folder, **more):
     task = task_of(own, folder)
     net = classifier.build(task.recipe.settings, task)
-    mode = classifier.choose(net, task.recipe.settings, "cpu")
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    loader = task.loader("train", mode, task.recipe.settings)
-    return vae.fit(net, loader, own.settings, own.seed, mode=mode, **more), before, task
+    loader = task.loader("train", task.recipe.settings)
+    return vae.fit(net, loader, own.settings, own.seed, **more), before, task
 
 
 def test_training_lowers_the_loss_and_leaves_the_head_alone(tmp_path):
@@ -102,9 +102,9 @@ def test_the_engines_loss_curve_is_the_one_of_a_plain_loop(tmp_path):
     net = models.build("mlp_vae", width=0.03, image_size=16)
     net.load_state_dict(before)
     optimizer = torch.optim.Adam([p for n, p in net.named_parameters() if "head" not in n], 1e-3)
-    loader, total = task.loader("train", run.mode, task.recipe.settings), 0.0
+    loader, total = task.loader("train", task.recipe.settings), 0.0
     for step in range(3):
-        torch.manual_seed(vae.draws.generator_seed(0, 0, step))
+        torch.manual_seed(draws.generator_seed(0, 0, step))
         x, _ = loader.batch(0, step)
         rebuilt, mu, log_var = net(x)
         kl = -0.5 * (1 + log_var - mu**2 - log_var.exp()).sum()
@@ -119,9 +119,8 @@ def test_the_engines_loss_curve_is_the_one_of_a_plain_loop(tmp_path):
 def test_a_denoising_vae_is_held_against_the_clean_image(tmp_path):
     own = recipe({"noise": "as_coded"}, denoising=True)
     task = task_of(own, tmp_path)
-    mode = classifier.Mode()
-    noisy, clean = task.loader("train", mode, task.recipe.settings), vae.clean_loader(task, mode, "train")
-    plain = task_of(recipe(), tmp_path).loader("train", mode, task.recipe.settings)
+    noisy, clean = task.loader("train", task.recipe.settings), vae.clean_loader(task, "train", {})
+    plain = task_of(recipe(), tmp_path).loader("train", task.recipe.settings)
     assert torch.equal(clean.batch(1, 2)[0], plain.batch(1, 2)[0])
     assert torch.equal(clean.batch(1, 2)[1], noisy.batch(1, 2)[1])
     assert not torch.equal(clean.batch(1, 2)[0], noisy.batch(1, 2)[0])
@@ -218,9 +217,7 @@ def test_a_net_that_is_no_vae_is_refused(tmp_path):
 def test_evaluation_noise_is_fixed_and_training_noise_is_not(tmp_path):
     run, _, task = fitted(recipe({"noise": "as_coded"}, latent="mean", epochs=0), tmp_path)
     own = recipe({"noise": "as_coded"}, latent="mean")
-    first, second = (
-        reading.Latents(run.net, task.loader("train", run.mode, task.recipe.settings), own, "train") for _ in "ab"
-    )
+    first, second = (reading.Latents(run.net, task.loader("train", task.recipe.settings), own, "train") for _ in "ab")
     assert torch.equal(first.mu, second.mu)
     assert not torch.equal(first.anew(3), first.mu)
     assert torch.equal(first.anew(3), second.anew(3))
@@ -338,7 +335,7 @@ def test_a_collapsed_latent_uses_no_dimension():
 
 def test_a_sampled_latent_is_drawn_once_for_evaluation_and_anew_each_epoch(tmp_path):
     run, _, task = fitted(recipe(epochs=0), tmp_path)
-    loader = task.loader("test", run.mode, task.recipe.settings)
+    loader = task.loader("test", task.recipe.settings)
     sampled, mean = (reading.Latents(run.net, loader, recipe(latent=how), "test") for how in ("sample", "mean"))
     assert torch.equal(mean.z(), mean.mu)
     assert torch.equal(sampled.z(), sampled.z())

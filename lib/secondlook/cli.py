@@ -38,8 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     _settle_in()
     arguments = _parser().parse_args(argv)
-    if arguments.run_command is not _bench:  # whose plain loop waits as torch has it
-        patient_threads()
+    patient_threads()
     from secondlook.data import DataError
 
     warnings.showwarning = lambda message, *_: print(f"secondlook: {message}", file=sys.stderr)
@@ -119,12 +118,6 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
     predict.add_argument("--out", type=Path, help="where the image under its Grad-CAM goes (default: IMAGE.cam.png)")
     _json_and_folders(predict)
-
-    bench = _command(commands, "bench", _bench, "speed against the loop a user would otherwise write")
-    bench.add_argument("report", nargs="?", help="only this report's nets")
-    bench.add_argument("--quick", action="store_true", help="shorter measurements")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
-    bench.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
     return parser
 
 
@@ -345,9 +338,3 @@ def _predict(arguments) -> int:
         print(f"{name:<16} {share:7.2%}")
     print(f"where it looks: {out}")
     return 0
-
-
-def _bench(arguments) -> int:
-    from secondlook.bench import command
-
-    return command(arguments.report, arguments.quick, arguments.json, arguments.data_dir)

@@ -113,10 +113,10 @@ def produce(recipes: list[Recipe], execution: Execution) -> list[Record]:
 
 def _produce(group: list[Recipe], execution: Execution) -> list[Record]:
     from secondlook.experiments import PRODUCE
-    from secondlook.training.denormals import flushed
+    from secondlook.training.fast.cpu import denormals_flushed
     from secondlook.training.machine import few_threads
 
-    with flushed(), few_threads():
+    with denormals_flushed(), few_threads():
         return PRODUCE[group[0].kind](group, execution)
 
 

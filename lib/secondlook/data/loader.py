@@ -45,7 +45,7 @@ class DeviceLoader:
         noise: str = "none",
         noise_std: float = 1.0,
         dtype: torch.dtype = torch.float32,
-        channels_last: bool = False,
+        memory_format: torch.memory_format = torch.contiguous_format,
         index=None,
         drop_last: bool = False,
     ):
@@ -58,8 +58,7 @@ class DeviceLoader:
         if drop_last and len(images) < batch_size:
             raise ValueError(f"drop_last leaves no batch: {len(images)} images, batch_size {batch_size}")
         self.seed, self.device, self.batch_size, self.drop_last = seed, torch.device(device), batch_size, drop_last
-        self.dtype = dtype
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.to = {"device": self.device, "dtype": dtype, "memory_format": memory_format}
         self.x = images.to(self.device).contiguous()
         self.y = torch.as_tensor(y).to(self.device, torch.int64)
         self.stored_size = tuple(self.x.shape[-2:])
@@ -133,7 +132,7 @@ class DeviceLoader:
         if not plain or self.x.dtype != torch.uint8 or self.size != self.stored_size:
             return None
         ramp = torch.arange(256, device=self.device).to(torch.uint8).expand(self.x.shape[1], 1, 256)
-        return T.normalise(A.unit(ramp[None]), self.mean, self.std)[0, :, 0].to(self.dtype).contiguous()
+        return T.normalise(A.unit(ramp[None]), self.mean, self.std)[0, :, 0].to(self.to["dtype"]).contiguous()
 
     def evaluation_batches(self, batch_size: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """All images in the order they came, not augmented, with the same noise each time."""
@@ -154,7 +153,7 @@ class DeviceLoader:
         x = A.unit(apply("augment", self.x.index_select(0, rows)))
         x = apply("before", x if self.size == self.stored_size else T.resize(x, self.size[0]))
         x = apply("after", T.normalise(x, self.mean, self.std))
-        return x.to(dtype=self.dtype, memory_format=self.memory_format)
+        return x.to(**self.to)
 
     @property
     def _resized_bytes(self) -> int:

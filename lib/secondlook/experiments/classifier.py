@@ -3,10 +3,10 @@
 import hashlib
 import json
 import time
-import warnings
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from secondlook import models, weights
-from secondlook.data import Images, Split, draws, load, split
+from secondlook.data import Images, draws, load, split
 from secondlook.data.loader import DeviceLoader
 from secondlook.experiments.filing import filed
 from secondlook.experiments.outcome import outcome, telemetry
@@ -23,10 +23,11 @@ from secondlook.insight import trajectory
 from secondlook.models.counting import following, passes
 from secondlook.recipe import Classifier, Data, Recipe, RecipeError, checked
 from secondlook.record import Record
-from secondlook.training import batched
+from secondlook.training import fast
 from secondlook.training.checkpoint import Checkpoint, Stopped
-from secondlook.training.loop import Training, check, train
-from secondlook.training.modes import Mode, choose
+from secondlook.training.fast import graph, side_by_side
+from secondlook.training.loop import check, train
+from secondlook.training.precision import flags, placement
 from secondlook.training.tracking import Tracker
 
 SAVE_EVERY = 60.0  # seconds between two checkpoints
@@ -39,58 +40,77 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     Stopped when asked to stop.
     """
     made = []
-    if len(group) > 1 and Task(group[0], execution).grouped():
-        return _side_by_side([Task(r, execution) for r in group])
-    for recipe in group:
+    for recipes in [group] if share_a_step(group, execution) else [[recipe] for recipe in group]:
         if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
             raise Stopped(execution.runs_dir, None)
-        made += _produce(Task(recipe, execution))
+        tasks, run, checkpoints = [Task(recipe, execution) for recipe in recipes], None, []
+        for settings in phases(recipes[0], recipes[0].settings):
+            before = run
+            with flags(settings.precision, tasks[0].device):
+                arguments = arguments_of(tasks, settings, before)
+                run = train(**arguments)
+            checkpoints.append(arguments["checkpoint"])
+        made += filed(list(_records(tasks, run, before, checkpoints[-1])), execution, checkpoints)
     return made
 
 
-def _produce(task: "Task") -> list[Record]:
-    settings: Classifier = task.recipe.settings
-    net, before, checkpoints = build(settings, task), None, [task.checkpoint()]
-    task.macs()  # a net that does not take these images is refused before it trains
-    if hasattr(net, "take_encoder") != bool(settings.first):
-        told = "takes no encoder; leave `first` out" if settings.first else "needs the phase before: set `first`"
-        raise RecipeError(f"{task.recipe}: model {settings.model['name']!r} {told}")
-    if settings.first:
-        own = checked(Classifier, {**asdict(settings), "first": {}, **settings.first}, f"{task.recipe}: first")
-        checkpoints.append(task.checkpoint(".first"))
-        before = task.train(build(own, task), own, checkpoints[1], f"{task.recipe}, the phase before")
+def share_a_step(group: list[Recipe], execution) -> bool:
+    """Whether several seeds are faster side by side: where a step is so short that it is a graph."""
+    if len(group) == 1 or not execution.resolved_device().startswith("cuda"):
+        return False
+    net = build(group[0].settings, Task(group[0], execution))
+    return fast.best(net, group[0].settings, execution.resolved_device()) is graph.captured
+
+
+def phases(recipe: Recipe, settings: Classifier) -> list[Classifier]:
+    """The settings of what is trained one after the other: the phase before, if there is one, and the recipe's own.
+
+    Raises RecipeError where the model and the table `first` do not belong together.
+    """
+    name, first = settings.model.get("name"), recipe.settings.first
+    if hasattr(models.MODELS.get(name), "take_encoder") != bool(first):
+        told = "takes no encoder; leave `first` out" if first else "needs the phase before: set `first`"
+        raise RecipeError(f"{recipe}: model {name!r} {told}")
+    before = [checked(Classifier, {**asdict(settings), "first": {}, **first}, f"{recipe}: first")] if first else []
+    return [*before, settings]
+
+
+def arguments_of(tasks: list["Task"], settings: Classifier, before) -> dict:
+    """What `train` is given for a phase of a run, or of several seeds side by side; `before` is the run before it."""
+    task, nets = tasks[0], [build(settings, task) for task in tasks]
+    _ = task.macs  # a net that does not take these images is refused before anything trains
+    net = nets[0] if len(tasks) == 1 else side_by_side.SideBySide(nets)
+    if before is not None:
         net.take_encoder(before.net)
-    run = task.train(net, settings, checkpoints[0], str(task.recipe))
-    return _filed([task], [outcome(task, run, before)], [run], checkpoints)
+    to, phase = placement(net, settings, task.device), "" if settings is task.recipe.settings else ".first"
+    checkpoint = _checkpoint(tasks, phase, fast.described(net, settings, task.device))
+    tracker = Tracker(task.execution.runs_dir / "logs", checkpoint.path.stem)
+    path = None  # of the first seed's weights, if they are few and the record is to be evidence
+    if task.recipe.keep == "evidence" and trajectory.fits(nets[0]):
+        path = trajectory.Path(nets[0], settings.epochs)
+    label = f"{task.recipe}{', the phase before' * (phase != '')}"
+    label += f" and {len(tasks) - 1} more seeds" * (len(tasks) > 1)
+
+    def track(epoch: int, row: dict) -> None:
+        tracker(epoch, row)
+        if path is not None:
+            path.add(side_by_side.first(net), epoch)
+
+    validation = _loader(tasks, "validation", settings, to)
+    # A report that holds no image back looks at the test set after every epoch; here that decides nothing.
+    test = _loader(tasks, "test", settings, to) if validation is None and settings.test else None
+    return {
+        "net": net.to(**to), "loader": _loader(tasks, "train", settings, to), "settings": settings,
+        "seed": task.recipe.seed, "validation": validation, "test": test, "checkpoint": checkpoint,
+        "accelerate": fast.best(net, settings, task.device), "track": track, "path": path,
+        "progress": lambda share: task.execution.progress(label, share),
+    }  # fmt: skip
 
 
-def _side_by_side(tasks: list["Task"]) -> list[Record]:
-    """Records of several seeds trained as one net; the group's identity stands in each one's provenance."""
-    first, settings = tasks[0], tasks[0].recipe.settings
-    identity = hashlib.sha256("".join(task.recipe.id for task in tasks).encode()).hexdigest()[:16]
-    net = batched.SideBySide([build(settings, task) for task in tasks])
-    checkpoint = first.checkpoint(name=f"group-{identity}", runs=[task.recipe.id for task in tasks])
-    run = first.train(net, settings, checkpoint, f"{first.recipe} and {len(tasks) - 1} more seeds", tasks)
-    members = [batched.alone(run, k) for k in range(len(tasks))]
-    records = [outcome(task, member) for task, member in zip(tasks, members)]
-    return _filed(tasks, records, members, [checkpoint], group={"id": identity, "members": len(tasks)})
-
-
-def _filed(tasks, records, runs, checkpoints, **more) -> list[Record]:
-    """The records, with their provenance, on their shelves; then the checkpoints are needed no more."""
-    for task, record, run in zip(tasks, records, runs):
-        told = {**telemetry(run, task), "device": task.device, **more}
-        told["resumed_from"] = checkpoints[0].resumed_from
-        with run.mode.flags():  # which are part of it
-            record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
-        task.keep_weights(run.net, task.recipe)
-    return filed(records, tasks[0].execution, checkpoints)
-
-
-def build(settings: Classifier, task: "Task") -> nn.Module:
+def build(settings: Classifier, task) -> nn.Module:
     """The recipe's net, initialised by the recipe's seed; image size, channels and classes follow the data.
 
-    Raises RecipeError for a model or an option that is not there.
+    `task` has a recipe, side, channels and classes. Raises RecipeError for a model or an option that is not there.
     """
     options = following(settings.model, task)
     torch.default_generator.manual_seed(draws.generator_seed(task.recipe.seed, -1, 0))
@@ -101,87 +121,44 @@ def build(settings: Classifier, task: "Task") -> nn.Module:
 
 
 class Task:
-    """A recipe's images on a device, and how a net is trained on them."""
+    """A recipe's images, divided and ready for a device."""
 
     def __init__(self, recipe: Recipe, execution):
         self.recipe, self.execution, self.device = recipe, execution, execution.resolved_device()
         self.started, self.clock = datetime.now(UTC), time.perf_counter()
         check(recipe.settings, recipe.data.validation > 0)
-        self.images: Images = load_images(recipe.data.name, recipe.data.source, str(execution.data_dir))
-        self.parts: Split = split(self.images, recipe.data, recipe.split_seed)
+        self.images = load_images(recipe.data.name, recipe.data.source, str(execution.data_dir))
+        self.parts = split(self.images, recipe.data, recipe.split_seed)
         x = self.images.x_train
         self.classes, self.channels = len(self.parts.class_names), x.shape[3] if x.ndim == 4 else 1
         self.side = recipe.data.image_size or x.shape[1]
         self.mean, self.std = normalisation(recipe.data.normalise, x[self.parts.train])
 
-    def loader(self, part: str, mode: Mode, settings: Classifier) -> DeviceLoader | None:
-        """Batches of `train`, `validation` or `test`; None where the recipe holds no image back for validation."""
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of one image's forward pass. Raises RecipeError for a net that does not take the images."""
+        model = following(self.recipe.settings.model, self)
+        try:
+            return passes(json.dumps(model, sort_keys=True), self.channels, self.side).macs
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise RecipeError(f"{self.recipe}: {error}") from None
+
+    def loader(self, part: str, settings: Classifier, **to) -> DeviceLoader | None:
+        """Batches of `train`, `validation` or `test`; None where the recipe holds no image back for validation.
+
+        `to` is as `training.precision.placement` gives it.
+        """
         data, index = self.recipe.data, getattr(self.parts, part)
         if len(index) == 0:
             return None
         learning, where = part == "train", "test" if part == "test" else "train"
-        large = mode.is_cuda or self.side <= 64
+        large = torch.device(self.device).type == "cuda" or self.side <= 64
         return DeviceLoader(
-            getattr(self.images, f"x_{where}")[index], getattr(self.parts, f"y_{part}"),
+            getattr(self.images, f"x_{where}")[index], getattr(self.parts, f"y_{part}"), index=index,
             batch_size=settings.batch_size if learning else 250 if large else 32, seed=self.recipe.seed,
-            device=mode.device, augment=settings.augment if learning else {}, image_size=data.image_size,
-            mean=self.mean, std=self.std, noise=data.noise if data.noise_on in ("both", where) else "none",
-            noise_std=data.noise_std, dtype=mode.dtype, channels_last=mode.channels_last, index=index,
+            augment=settings.augment if learning else {}, image_size=data.image_size, mean=self.mean, std=self.std,
+            noise=data.noise if data.noise_on in ("both", where) else "none", noise_std=data.noise_std, **to,
         )  # fmt: skip
-
-    def mode(self, net: nn.Module, settings: Classifier | None = None) -> Mode:
-        return choose(net, settings or self.recipe.settings, self.device)
-
-    def grouped(self) -> bool:
-        """Whether several seeds are faster side by side: where a step is so short that it is a graph."""
-        return self.mode(build(self.recipe.settings, self)).graph
-
-    def train(
-        self,
-        net: nn.Module,
-        settings: Classifier,
-        checkpoint: Checkpoint,
-        label: str,
-        tasks: list["Task"] | None = None,
-    ) -> Training:
-        """`net`, trained on this task's images, or on those of `tasks`, a member on each."""
-        mode, tasks = self.mode(net, settings), tasks or []
-        checkpoint.circumstances |= mode.words()
-
-        def loader(part: str):
-            own = [task.loader(part, mode, settings) for task in tasks or [self]]
-            if not tasks or own[0] is None:
-                return own[0]
-            plain = not settings.augment and self.recipe.data.noise == "none"
-            alike = all(np.array_equal(getattr(task.parts, part), getattr(self.parts, part)) for task in tasks)
-            return batched.Loaders(own, shared=plain and alike)
-
-        validation = loader("validation")
-        # A report that holds no image back looks at the test set after every epoch; here that decides nothing.
-        test = loader("test") if validation is None and settings.test else None
-        tracker, path = Tracker(self.execution.runs_dir / "logs", checkpoint.path.stem), self._path(net, settings)
-
-        def track(epoch: int, row: dict) -> None:
-            tracker(epoch, row)
-            if path is not None:
-                path.add(batched.first(net), epoch)
-
-        with mode.flags():
-            run = train(
-                net, loader("train"), settings, self.recipe.seed, validation=validation, test=test, mode=mode,
-                checkpoint=checkpoint, progress=lambda share: self.execution.progress(label, share),
-                track=track, path=path,
-            )  # fmt: skip
-        if path is not None and not path.whole(run.epoch):
-            warnings.warn(f"{label}: the checkpoint has no path of the weights, nor will the record", stacklevel=2)
-            run.path = None
-        return run
-
-    def _path(self, net: nn.Module, settings: Classifier) -> trajectory.Path | None:
-        """Where the first seed's weights go, if they are few and the record is to be evidence."""
-        one = batched.first(net)
-        kept = self.recipe.keep == "evidence" and trajectory.fits(one)
-        return trajectory.Path(one, settings.epochs) if kept else None
 
     def keep_weights(self, net: nn.Module, *recipes: Recipe) -> None:
         """Writes the net, with what a prediction needs, for each of `recipes`; not in `smoke`."""
@@ -195,23 +172,48 @@ class Task:
         for path in others:
             weights.share(first, path)
 
-    def checkpoint(self, phase: str = "", name: str = "", **more) -> Checkpoint:
-        """Where a phase of this task saves itself: the recipe's settings, one by one, are its identity."""
-        identity = {"phase": phase, "images": self.images.digest, **more}
-        for part, value in self.recipe.identity().items():
-            inner = value if isinstance(value, dict) else {"": value}
-            identity |= {f"{part}.{key}".strip("."): setting for key, setting in inner.items()}
-        circumstances = {"threads": torch.get_num_threads(), "versions": versions(), "device": self.device}  # fmt: skip
-        path = Path(self.execution.runs_dir, "checkpoints", f"classifier-{name or self.recipe.id}{phase}.ckpt")
-        return Checkpoint(path, identity, circumstances, every=SAVE_EVERY, deadline=self.execution.deadline)
 
-    def macs(self) -> int:
-        """Multiply-adds of one image's forward pass. Raises RecipeError for a net that does not take the images."""
-        model = following(self.recipe.settings.model, self)
-        try:
-            return passes(json.dumps(model, sort_keys=True), self.channels, self.side).macs
-        except (ValueError, RuntimeError) as error:
-            raise RecipeError(f"{self.recipe}: {error}") from None
+def _loader(tasks: list[Task], part: str, settings: Classifier, to: dict):
+    loaders = [task.loader(part, settings, **to) for task in tasks]
+    if len(tasks) == 1 or loaders[0] is None:
+        return loaders[0]
+    first = tasks[0]
+    plain = not settings.augment and first.recipe.data.noise == "none"
+    alike = all(np.array_equal(getattr(task.parts, part), getattr(first.parts, part)) for task in tasks)
+    return side_by_side.Loaders(loaders, shared=plain and alike)
+
+
+def _checkpoint(tasks: list[Task], phase: str, how: dict) -> Checkpoint:
+    """Where a phase saves itself: the recipe's settings, one by one, are its identity."""
+    task, name = tasks[0], tasks[0].recipe.id
+    identity = {"phase": phase, "images": task.images.digest}
+    if len(tasks) > 1:
+        identity["runs"], name = [task.recipe.id for task in tasks], f"group-{_identity(tasks)}"
+    for part, value in task.recipe.identity().items():
+        inner = value if isinstance(value, dict) else {"": value}
+        identity |= {f"{part}.{key}".strip("."): setting for key, setting in inner.items()}
+    circumstances = {"threads": torch.get_num_threads(), "versions": versions(), "device": task.device, **how}
+    path = Path(task.execution.runs_dir, "checkpoints", f"classifier-{name}{phase}.ckpt")
+    return Checkpoint(path, identity, circumstances, every=SAVE_EVERY, deadline=task.execution.deadline)
+
+
+def _records(tasks: list[Task], run, before, checkpoint: Checkpoint) -> Iterator[Record]:
+    """The record of each task of a run, with its provenance; the weights are kept beside."""
+    more = {"resumed_from": checkpoint.resumed_from, "device": tasks[0].device}
+    if len(tasks) > 1:
+        more["group"] = {"id": _identity(tasks), "members": len(tasks)}
+    for k, task in enumerate(tasks):
+        member = side_by_side.alone(run, k) if len(tasks) > 1 else run
+        with flags(run.settings.precision, task.device):
+            record = outcome(task, member, before)
+            seconds = time.perf_counter() - task.clock
+            record.provenance = provenance(task.images.digest, task.started, seconds, **telemetry(member, task), **more)
+        task.keep_weights(member.net, task.recipe)
+        yield record
+
+
+def _identity(tasks: list[Task]) -> str:
+    return hashlib.sha256("".join(task.recipe.id for task in tasks).encode()).hexdigest()[:16]
 
 
 def normalisation(kind: str, x: np.ndarray) -> tuple[list[float], list[float]]:

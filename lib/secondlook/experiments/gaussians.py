@@ -9,7 +9,6 @@ from torch import Tensor
 
 from secondlook.data import draws
 from secondlook.recipe import Risk
-from secondlook.training.modes import Mode
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,11 @@ def deviation(settings: Risk) -> float:
 
 
 class FloatLoader:
-    """Batches of a sample, for the loop: as a DeviceLoader's, of images that are floats already."""
+    """Batches of a sample, for the loop: as a DeviceLoader's, of images that are floats already. `to` is for `x.to`."""
 
-    def __init__(self, images: Sample, batch_size: int, seed: int, mode: Mode, normalise: bool, name: str):
+    def __init__(self, images: Sample, batch_size: int, seed: int, normalise: bool, name: str, **to):
         x = 2 * images.x - 1 if normalise else images.x
-        layout = torch.channels_last if mode.channels_last else torch.contiguous_format
-        self.x, self.y = x.to(mode.device, mode.dtype, memory_format=layout), images.y.to(mode.device)
+        self.x, self.y, self.to = x.to(**to), images.y.to(to["device"]), to
         self.batch_size, self.seed, self.name = batch_size, seed, f"order {name}"
         self.device = self.x.device
         self._order = torch.arange(len(self.y), device=self.device)

@@ -13,15 +13,15 @@ from secondlook.evaluation import metrics as measure
 from secondlook.insight import trajectory
 from secondlook.insight.maps import first_kernels
 from secondlook.record import Record
-from secondlook.training.ceilings import matrix_rate
-from secondlook.training.loop import Training
+from secondlook.training import fast
+from secondlook.training.precision import autocast
+from secondlook.training.run import Run
 
 NOT_METRICS = ("seconds", "learning_rate", "step_loss")  # curves whose last value says nothing
-TIMED = 5.0  # seconds of training from which its speed says something
 MANY = 10  # classes; with more of them a record keeps the five best scores of an image and coarser curves
 
 
-def outcome(task, run: Training, before: Training | None = None) -> Record:
+def outcome(task, run: Run, before: Run | None = None) -> Record:
     """The record of a finished run, still without provenance. The test set is opened here, once, if it is at all.
 
     `task` is the recipe with its images (see `classifier.Task`), `before` the phase trained before, if any.
@@ -29,7 +29,7 @@ def outcome(task, run: Training, before: Training | None = None) -> Record:
     recipe, settings, net = task.recipe, task.recipe.settings, run.net
     last = {name: values[-1] for name, values in run.history.items() if name not in NOT_METRICS}
     metrics = {**last, "epochs": run.epoch, "steps": run.steps, "parameters": models.parameter_count(net),
-               "trainable_parameters": models.parameter_count(net, trainable=True), "macs": task.macs(),
+               "trainable_parameters": models.parameter_count(net, trainable=True), "macs": task.macs,
                "train_seconds": sum(run.history.get("seconds", []))}  # fmt: skip
     if run.best_epoch >= 0:
         metrics |= {"best_epoch": run.best_epoch, "best_validation_loss": run.best_loss}
@@ -53,12 +53,11 @@ def outcome(task, run: Training, before: Training | None = None) -> Record:
     return Record(recipe, run.status, metrics, history, arrays)
 
 
-def _test(task, run: Training) -> tuple[dict, dict]:
+def _test(task, run: Run) -> tuple[dict, dict]:
     """Metrics and arrays of the test set, from one pass over it with the weights that the run ended with."""
     recipe = task.recipe
-    loader = task.loader("test", run.mode, recipe.settings)
-    with run.mode.flags():
-        logits, labels = predict(run, loader)
+    loader = task.loader("test", recipe.settings, **run.loader.to)
+    logits, labels = predict(run, loader)
     loss = float(nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)))
     predictions = logits.argmax(1)
     metrics = {"test_accuracy": measure.accuracy(labels, predictions), "test_loss": loss}
@@ -82,12 +81,12 @@ def _test(task, run: Training) -> tuple[dict, dict]:
 
 
 @torch.no_grad()
-def predict(run: Training, loader: DeviceLoader) -> tuple[np.ndarray, np.ndarray]:
+def predict(run: Run, loader: DeviceLoader) -> tuple[np.ndarray, np.ndarray]:
     """Logits (n, C), float32 or float64, and labels (n,) of a loader's images, the net in evaluation mode."""
     run.net.eval()
     logits, labels = [], []
     for x, y in loader.evaluation_batches():
-        with run.mode.autocast():
+        with autocast(run.settings.precision, run.loader.device):
             logits.append(run.net(x))
         labels.append(y)
     logits = torch.cat(logits)
@@ -122,23 +121,19 @@ def _scores(keep: str, logits: np.ndarray, labels: np.ndarray) -> tuple[dict, di
     return metrics, {"top5": best.astype(np.uint8), "top5_scores": kept, "roc": curves}
 
 
-def telemetry(run: Training, task) -> dict:
+def telemetry(run: Run, task) -> dict:
     """Speed and cost of a run's training, for its provenance.
 
-    A step's arithmetic is counted as three forward passes of two operations a multiply-add; `share_of_matrix_rate` is
-    what that is of the fastest matrix products here in the same precision, and is left out of very short runs.
+    A step's arithmetic is counted as three forward passes of two operations a multiply-add.
     """
     images, seconds = len(task.parts.train) * run.epoch, sum(run.history.get("seconds", []))
-    told = {**run.mode.words(), "examples": images, "host_syncs_per_step": getattr(run.executed, "syncs", None)}
+    told = {**fast.described(run.net, run.settings, task.device), "examples": images}
     told["weights"] = weights.digest(run.net.state_dict())
     if seconds:
         rate = images / seconds
-        achieved = 6.0 * task.macs() * rate
-        told |= {"examples_per_second": rounded(rate), "flop_per_second": rounded(achieved)}
-        if seconds > TIMED:
-            told["share_of_matrix_rate"] = rounded(achieved / matrix_rate(run.mode.device, run.mode.precision))
-    if run.mode.is_cuda:
-        told["peak_memory_bytes"] = torch.cuda.max_memory_allocated(run.mode.device)
+        told |= {"examples_per_second": rounded(rate), "flop_per_second": rounded(6.0 * task.macs * rate)}
+    if torch.device(task.device).type == "cuda":
+        told["peak_memory_bytes"] = torch.cuda.max_memory_allocated(task.device)
     return told
 
 

@@ -14,6 +14,7 @@ from secondlook.insight import embeddings as latents
 from secondlook.insight import heads as readers
 from secondlook.insight.maps import evaluating, first_kernels
 from secondlook.recipe import Recipe
+from secondlook.training.precision import flags
 
 LOTTERY = 20  # linear heads of each loss, from different starts
 NAMED = 100  # choices of one labelled image a class, to name clusters by
@@ -79,9 +80,9 @@ class Reading:
         self.heads: readers.Heads | None = None
         if run.status == "diverged":
             return
-        with run.mode.flags():
+        with flags(recipe.settings.precision, task.device):
             self.train, self.test = (
-                Latents(run.net, task.loader(part, run.mode, task.recipe.settings), recipe, part)
+                Latents(run.net, task.loader(part, task.recipe.settings, **run.loader.to), recipe, part)
                 for part in ("train", "test")
             )
             if not (self.train.finite and self.test.finite):

@@ -18,17 +18,18 @@ from secondlook import models, weights
 from secondlook.data import draws
 from secondlook.evaluation.metrics import bayes_rule, log_bayes_error
 from secondlook.experiments import vae
-from secondlook.experiments.classifier import build
+from secondlook.experiments.classifier import build, phases
 from secondlook.experiments.filing import filed
 from secondlook.experiments.gaussians import FloatLoader, Sample, deviation, digest, sample
 from secondlook.experiments.outcome import rounded
 from secondlook.experiments.provenance import provenance
 from secondlook.experiments.reading import Latents, starts
 from secondlook.insight import heads as readers
-from secondlook.recipe import VAE, Classifier, Recipe, RecipeError, Risk, checked
+from secondlook.recipe import VAE, Classifier, Recipe, RecipeError, Risk
 from secondlook.record import Record
+from secondlook.training import fast
 from secondlook.training.loop import train
-from secondlook.training.modes import Mode, choose
+from secondlook.training.precision import autocast, flags, placement
 
 SIDE = 32  # pixels, where the recipe names no other
 
@@ -129,41 +130,38 @@ class Experiment:
         return self._read_latent(name) if self.latent else self._network(name)
 
     def _network(self, name: str) -> Fitted:
-        s, seconds = self.settings, 0.0
-        net = build(self.words, self)
-        if hasattr(net, "take_encoder") != bool(s.first):
-            told = "takes no encoder; leave `first` out" if s.first else "needs the phase before: set `first`"
-            raise RecipeError(f"{self.recipe}: model {s.model['name']!r} {told}")
-        if s.first:
-            own = checked(Classifier, {**asdict(self.words), **s.first}, f"{self.recipe}: first")
-            before = self._train(build(own, self), own, name, ".first")
-            net.take_encoder(before.net)
-            seconds = sum(before.history["seconds"])
-        run = self._train(net, self.words, name, "")
+        s, seconds, run = self.settings, 0.0, None
+        for words in phases(self.recipe, self.words):
+            net = build(words, self)
+            if run is not None:
+                net.take_encoder(run.net)
+            run = self._train(net, words, name, "" if words is self.words else ".first")
+            seconds += sum(run.history["seconds"])
 
         @torch.no_grad()
         def predict(images: Sample) -> np.ndarray:
             net.eval()
-            with run.mode.flags(), run.mode.autocast():
-                parts = [net(x) for x, _ in self.loader(images, run.mode, "test").evaluation_batches()]
+            with flags(s.precision, self.device), autocast(s.precision, self.device):
+                parts = [net(x) for x, _ in self.loader(images, "test", run.loader.to).evaluation_batches()]
             return torch.cat(parts).argmax(1).cpu().numpy()
 
-        return Fitted(net, predict, seconds + sum(run.history["seconds"]), run.diverged.get(0, []))
+        return Fitted(net, predict, seconds, run.diverged.get(0, []))
 
     def _train(self, net: nn.Module, words: Classifier, name: str, phase: str):
-        mode = choose(net, words, self.device)
-        with mode.flags():
-            return train(net, self.loader(self.samples[name], mode, name), words, self.recipe.seed, mode=mode,
-                         checkpoint=self._checkpoint(name + phase), progress=self._progress(name + phase))  # fmt: skip
+        to = placement(net, words, self.device)
+        with flags(words.precision, self.device):
+            return train(net.to(**to), self.loader(self.samples[name], name, to), words, self.recipe.seed,
+                         accelerate=fast.best(net, words, self.device), checkpoint=self._checkpoint(name + phase),
+                         progress=self._progress(name + phase))  # fmt: skip
 
     def _read_latent(self, name: str) -> Fitted:
         """A VAE of the images, without labels, then the recipe's head on draws from its latent, as the report does."""
         words, seed = self.words, self.recipe.seed
         net = build(vae.as_classifier(replace(self.recipe, kind="vae", settings=words)).settings, self)
-        mode = choose(net, self._classifier(), self.device)
-        with mode.flags():
-            loader = self.loader(self.samples[name], mode, name)
-            run = vae.fit(net, loader, words, seed, mode=mode, checkpoint=self._checkpoint(name),
+        to = placement(net, self._classifier(), self.device)
+        with flags(words.precision, self.device):
+            loader = self.loader(self.samples[name], name, to)
+            run = vae.fit(net.to(**to), loader, words, seed, checkpoint=self._checkpoint(name),
                           progress=self._progress(name))  # fmt: skip
             since = time.perf_counter()
             reader = self._reader(Latents(net, loader, self.recipe, name), name)
@@ -171,8 +169,8 @@ class Experiment:
 
         def predict(images: Sample) -> np.ndarray:
             which = next(k for k, v in self.samples.items() if v is images)
-            with mode.flags():
-                return reader(Latents(net, self.loader(images, mode, which), self.recipe, which).z().numpy())
+            with flags(words.precision, self.device):
+                return reader(Latents(net, self.loader(images, which, to), self.recipe, which).z().numpy())
 
         return Fitted(net, predict, seconds, run.diverged.get(0, []))
 
@@ -195,8 +193,8 @@ class Experiment:
         )  # fmt: skip
         return lambda points: heads.scores(torch.from_numpy(points))[0].argmax(1).numpy()
 
-    def loader(self, images: Sample, mode: Mode, name: str) -> FloatLoader:
-        return FloatLoader(images, self.settings.batch_size, self.recipe.seed, mode, self.settings.normalise, name)
+    def loader(self, images: Sample, name: str, to: dict) -> FloatLoader:
+        return FloatLoader(images, self.settings.batch_size, self.recipe.seed, self.settings.normalise, name, **to)
 
     def _classifier(self) -> Classifier:
         s = self.settings

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from secondlook import models
-from secondlook.data import draws
 from secondlook.experiments import classifier
 from secondlook.experiments.classifier import Task, build
 from secondlook.experiments.filing import filed
@@ -24,11 +23,11 @@ from secondlook.groups import READ, vae_training
 from secondlook.insight.embeddings import divergence
 from secondlook.recipe import VAE, Classifier, Recipe, RecipeError
 from secondlook.record import Record
-from secondlook.training import loop
+from secondlook.training import fast
 from secondlook.training.checkpoint import Checkpoint
-from secondlook.training.denormals import flushed
-from secondlook.training.memory import kept
-from secondlook.training.modes import Mode, choose
+from secondlook.training.loop import train
+from secondlook.training.precision import flags, placement
+from secondlook.training.run import Run
 from secondlook.training.tracking import Tracker
 
 
@@ -43,11 +42,11 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     name = "vae-" + _short(json.dumps(trained_on, sort_keys=True))
     checkpoint = checkpoint_for(name, trained_on, task.images.digest, execution)
     net = build(task.recipe.settings, task)
-    mode = choose(net, task.recipe.settings, task.device)
-    with mode.flags():
+    to = placement(net, task.recipe.settings, task.device)
+    with flags(recipe.settings.precision, task.device):
         run = fit(
-            net, task.loader("train", mode, task.recipe.settings), recipe.settings, recipe.seed, mode=mode,
-            clean=clean_loader(task, mode, "train") if recipe.settings.denoising else None, checkpoint=checkpoint,
+            net.to(**to), task.loader("train", task.recipe.settings, **to), recipe.settings, recipe.seed,
+            clean=clean_loader(task, "train", to) if recipe.settings.denoising else None, checkpoint=checkpoint,
             progress=lambda share: execution.progress(str(recipe), share),
             track=Tracker(execution.runs_dir / "logs", name),
         )  # fmt: skip
@@ -61,19 +60,19 @@ def produce(group: list[Recipe], execution) -> list[Record]:
         key = json.dumps(words, sort_keys=True)
         if key not in readings:
             own = checkpoint_for(f"{name}.{_short(key)}", {**trained_on, "read": key}, task.images.digest, execution)
-            readings[key] = Reading(recipe, task, run, own, clean_loader(task, mode, "test"))
+            readings[key] = Reading(recipe, task, run, own, clean_loader(task, "test", to))
         record = _record(recipe, task, run, readings[key])
-        with mode.flags():
+        with flags(recipe.settings.precision, task.device):
             told = {**telemetry(run, task), "device": task.device, **more}
             record.provenance = provenance(task.images.digest, task.started, time.perf_counter() - task.clock, **told)
         records += filed([record], execution)
     return records + filed([], execution, (checkpoint, *(r.checkpoint for r in readings.values())))
 
 
-def _record(recipe: Recipe, task: Task, run: "Fit", reading: Reading) -> Record:
+def _record(recipe: Recipe, task: Task, run: Run, reading: Reading) -> Record:
     metrics = {name: values[-1] for name, values in run.history.items() if name not in ("seconds", "learning_rate")}
     metrics |= {"epochs": run.epoch, "steps": run.steps, "parameters": models.parameter_count(run.net),
-                "macs": task.macs(), "train_seconds": sum(run.history.get("seconds", []))}  # fmt: skip
+                "macs": task.macs, "train_seconds": sum(run.history.get("seconds", []))}  # fmt: skip
     if run.status == "diverged":
         metrics |= dict(zip(("diverged_step", "diverged_learning_rate"), run.diverged[0]))
     more, curves, arrays = reading.told(recipe)
@@ -118,80 +117,52 @@ def as_classifier(recipe: Recipe) -> Recipe:
     return replace(recipe, kind="classifier", settings=own)
 
 
-@flushed()
-@kept()
-def fit(net, loader, settings: VAE, seed: int, *, mode=None, clean=None, checkpoint=None,
-        progress=lambda share: None, track=lambda epoch, row: None) -> "Fit":  # fmt: skip
-    """Trains a VAE, in place, for `settings.epochs` epochs; returns what became of it.
+def fit(net: models.vae.VAE, loader, settings: VAE, seed: int, *, clean=None, **more) -> Run:
+    """Trains a VAE, in place, as `training.loop.train` does, of which `more` are further arguments.
 
-    Every step minimises `parts` summed over the batch, the gradient's norm cut at `settings.clip_norm`. `clean`, a
-    loader in the same order, gives the images to rebuild where they are not the ones seen. Checkpoints, order and the
-    draws of ε as in `training.loop.train`. Raises RecipeError before any work, Stopped when asked to stop.
+    Every step minimises `parts` summed over the batch. `clean`, a loader in the same order, gives the images to rebuild
+    where they are not the ones seen.
     """
     words = Classifier(settings.model, settings.optimizer, batch_size=settings.batch_size, epochs=settings.epochs,
                        clip_norm=settings.clip_norm, precision=settings.precision)  # fmt: skip
-    loop.check(words, validated=False)
     if net.head is not None:
         net.head.requires_grad_(False)  # no part of this loss reads it
-    run = Fit(net, words, loader, mode or Mode())
-    run.restore(checkpoint.load() if checkpoint else None)
-
-    def step(rows: Tensor) -> None:
-        x = loader.take(rows)[0]
-        run.optimizer.zero_grad()
-        with run.mode.autocast():
-            rebuilt, mu, log_var = run.forward(x)
-        losses = parts(rebuilt, x if clean is None else clean.take(rows)[0], mu, log_var, settings.beta)
-        losses[0].backward()
-        norms = run.gradient_norms()
-        if settings.clip_norm:
-            run.clip(norms[0], settings.clip_norm)
-        run.optimizer.step()
-        run.count_parts(losses, norms)
-
-    run.executed = step = run.mode.executed(step, loader.batch_size, lambda: run.schedule.rate)
-    while run.epoch < settings.epochs and run.status == "running":
-        net.train()
-        for images in (loader, clean):
-            if images is not None:
-                images.begin(run.epoch)
-        run.start_clock()
-        while run.step < loader.steps_per_epoch:
-            run.mode.seed(draws.generator_seed(seed, run.epoch, run.step))
-            step(loader.rows(run.step))
-            run.after_step()
-            progress((run.epoch + run.step / loader.steps_per_epoch) / settings.epochs)
-            if checkpoint:
-                checkpoint.offer(run.state)
-        row = run.read()
-        run.after_epoch(row)
-        track(run.epoch, row)
-    run.finish()
-    if checkpoint:
-        checkpoint.save(run.state())
+    more.setdefault("accelerate", fast.best(net, words, loader.device))
+    run = train(net, Pairs(loader, clean), words, seed, objective=Reconstruction(settings.beta), **more)
     net.eval()
     return run
 
 
-class Fit(loop.Training):
-    """A VAE on its way: the engine's bookkeeping, with the two parts of the loss in place of loss and accuracy."""
+class Reconstruction:
+    """The objective of a VAE, `parts`, of its output and the images to rebuild."""
 
-    def __init__(self, net: nn.Module, settings: Classifier, loader, mode: Mode):
-        super().__init__(net, settings, loader, mode)
-        self.sums = torch.zeros(5, dtype=torch.float64, device=mode.device)  # loss, rebuilding, KL, and the two norms
+    names = ("train_loss", "train_reconstruction", "train_kl")
 
-    @torch.no_grad()
-    def count_parts(self, losses: Tensor, norms: tuple[Tensor, Tensor]) -> None:
-        self.sums += torch.stack((*losses, *norms)).double()
-        self.finite += self.sums.isfinite().all()
+    def __init__(self, beta: float):
+        self.beta = beta
 
-    def read(self) -> dict:
-        """The epoch's row of the history: losses an image, gradient norms a step."""
-        loss, rebuilding, kl, norm, tensor_norms = self.sums.tolist()
-        images = sum(map(self.loader.count, range(self.step)))
-        row = {"train_loss": loss / images, "train_reconstruction": rebuilding / images, "train_kl": kl / images}
-        row |= {"gradient_norm": norm / self.step, "gradient_norm_sum": tensor_norms / self.step}
-        return {**row, "learning_rate": self.rates[0][1], "seconds": self._elapsed()}
+    def __call__(self, output: tuple[Tensor, Tensor, Tensor], target: Tensor) -> tuple[Tensor, Tensor]:
+        losses = parts(output[0], target, *output[1:], self.beta)
+        return losses[0], losses.detach()
+
+
+class Pairs:
+    """A loader whose labels are the images of `clean`, in the same order, or its own."""
+
+    def __init__(self, loader, clean=None):
+        self.loader, self.clean = loader, clean
+
+    def __getattr__(self, name: str):
+        return getattr(self.loader, name)
+
+    def begin(self, epoch: int) -> None:
+        for images in (self.loader, self.clean):
+            if images is not None:
+                images.begin(epoch)
+
+    def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.loader.take(rows)[0]
+        return x, x if self.clean is None else self.clean.take(rows)[0]
 
 
 def parts(rebuilt: Tensor, target: Tensor, mu: Tensor, log_var: Tensor, beta: float) -> Tensor:
@@ -205,11 +176,11 @@ def parts(rebuilt: Tensor, target: Tensor, mu: Tensor, log_var: Tensor, beta: fl
     return torch.stack((error + beta * kl, error, kl))
 
 
-def clean_loader(task: Task, mode: Mode, part: str):
+def clean_loader(task: Task, part: str, to: dict):
     """The images of a part of a task in the same order, without noise."""
     before = task.recipe
     task.recipe = replace(before, data=replace(before.data, noise="none"))
     try:
-        return task.loader(part, mode, before.settings)
+        return task.loader(part, before.settings, **to)
     finally:
         task.recipe = before

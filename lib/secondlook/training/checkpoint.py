@@ -1,8 +1,7 @@
 """Checkpoints: whole or absent, verified before use, saved by time, and a clean way to stop.
 
-A file is one line of JSON (schema, identity, circumstances, length of the body, sha256 of it all) and the body, written
-by `torch.save` and read with `weights_only=True`. Two generations are kept: a damaged newest one is named and the one
-before it is used.
+A file is the sha256 of its body, 64 digits, and the body, which `torch.save` writes and `weights_only=True` reads: one
+file, so that no kill parts the two. A damaged newest one is named and the one before it is used.
 """
 
 import hashlib
@@ -20,7 +19,7 @@ import torch
 
 from secondlook.files import left_behind, replace_file
 
-SCHEMA = 1
+FORMAT = 2  # of files; another one is refused by name
 
 
 class CheckpointError(ValueError):
@@ -43,26 +42,13 @@ class Checkpoint:
     in the seconds of `time.monotonic()`.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        identity: dict,
-        circumstances: dict | None = None,
-        every: float = 60.0,
-        deadline: float | None = None,
-    ):
-        self.path, self.identity, self.every, self.deadline = Path(path), _plain(identity), every, deadline
-        self.circumstances = _plain(circumstances or {})
+    def __init__(self, path: Path, identity: dict, circumstances: dict | None = None, every: float = 60.0,
+                 deadline: float | None = None):  # fmt: skip
+        self.path, self.every, self.deadline = Path(path), every, deadline
+        self.previous, self._fresh = (self.path.with_name(self.path.name + end) for end in (".previous", ".new"))
+        self.identity, self.circumstances = {**identity, "format": FORMAT}, circumstances or {}
         self.resumed_from: dict | None = None
         self._last = time.monotonic()
-
-    @property
-    def previous(self) -> Path:
-        return self.path.with_name(self.path.name + ".previous")
-
-    @property
-    def _fresh(self) -> Path:
-        return self.path.with_name(self.path.name + ".new")
 
     def load(self) -> dict | None:
         """The newest whole state, or None where there never was one.
@@ -72,32 +58,28 @@ class Checkpoint:
         """
         for part in left_behind(self._fresh):
             part.unlink(missing_ok=True)
-        damaged = []
-        for path in (self.path, self.previous):
-            if not path.exists():
-                continue
+        saved = [path for path in (self.path, self.previous) if path.exists()]
+        for path in saved:
             try:
-                header, state = read(path)
+                content = read(path)
             except CheckpointError as error:
-                damaged.append(path)
                 warnings.warn(f"{error}; trying the one before it", stacklevel=2)
                 continue
-            self._compare(path, header)
-            return state
-        if damaged:
-            raise CheckpointError(f"{' and '.join(map(str, damaged))}: no whole checkpoint; delete to start from zero")
+            self._compare(path, content)
+            return content["state"]
+        if saved:
+            raise CheckpointError(f"{' and '.join(map(str, saved))}: no whole checkpoint; delete to start from zero")
         return None
 
     def save(self, state: dict) -> None:
         """Writes `state` (tensors and plain types); the file before it stays as the previous generation."""
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        content = {"identity": _plain(self.identity), "circumstances": _plain(self.circumstances), "state": state}
+        torch.save(content, buffer)
         body = buffer.getvalue()
-        header = {"schema": SCHEMA, "identity": self.identity, "circumstances": self.circumstances, "length": len(body)}
-        content = _line({**header, "sha256": _digest(header, body)}) + b"\n" + body
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(self._fresh, content)
+            replace_file(self._fresh, hashlib.sha256(body).hexdigest().encode() + body)
         except OSError as error:
             with suppress(OSError):
                 self._fresh.unlink(missing_ok=True)
@@ -110,53 +92,38 @@ class Checkpoint:
         self._fresh.replace(self.path)
         self._last = time.monotonic()
 
-    def due(self) -> tuple[str, int | None]:
-        """What is due now: "" (nothing), "save", or "stop" with the signal that asked for it, None for the deadline."""
-        if _asked[0] is not None:
-            return "stop", _asked[0]
-        now = time.monotonic()
-        if self.deadline is not None and now >= self.deadline:
-            return "stop", None
-        return ("save" if now - self._last >= self.every else ""), None
-
     def offer(self, state: Callable[[], dict]) -> None:
         """Saves when it is time, or when a stop was asked for or the deadline has passed; then raises Stopped."""
-        due, signal_number = self.due()
-        if due:
+        now = time.monotonic()
+        stop = _asked[0] is not None or (self.deadline is not None and now >= self.deadline)
+        if stop or now - self._last >= self.every:
             self.save(state())
-        if due == "stop":
-            raise Stopped(self.path, signal_number)
+        if stop:
+            raise Stopped(self.path, _asked[0])
 
     def remove(self) -> None:
         for path in (self.path, self.previous, self._fresh, *left_behind(self._fresh)):
             path.unlink(missing_ok=True)
 
-    def _compare(self, path: Path, header: dict) -> None:
-        differs = [
-            k for k in {**self.identity, **header["identity"]} if self.identity.get(k) != header["identity"].get(k)
-        ]
-        if differs:
-            told = "; ".join(
-                f"{k}: here {self.identity.get(k)!r}, there {header['identity'].get(k)!r}" for k in sorted(differs)
-            )
+    def _compare(self, path: Path, content: dict) -> None:
+        here, there = _plain(self.identity), content["identity"]
+        if differs := sorted(k for k in {**here, **there} if here.get(k) != there.get(k)):
+            told = "; ".join(f"{k}: here {here.get(k)!r}, there {there.get(k)!r}" for k in differs)
             raise CheckpointError(f"{path} belongs to another run ({told}); move it away or use its own settings")
-        other = {k: v for k, v in header["circumstances"].items() if self.circumstances.get(k) != v}
-        if other:
+        now = _plain(self.circumstances)
+        if other := {k: v for k, v in content["circumstances"].items() if now.get(k) != v}:
             warnings.warn(f"{path} was saved with {other}; it goes on, but not bit for bit", stacklevel=3)
             self.resumed_from = other
 
 
-def read(path: Path) -> tuple[dict, dict]:
-    """Header and state of a checkpoint. Raises CheckpointError where it is not whole."""
+def read(path: Path) -> dict:
+    """identity, circumstances and state of a checkpoint. Raises CheckpointError where it is not whole."""
     try:
-        line, _, body = Path(path).read_bytes().partition(b"\n")
-        header = json.loads(line)
-        stated = header.pop("sha256")
-        if header["schema"] != SCHEMA:
-            raise ValueError(f"schema {header['schema']}, this version reads {SCHEMA}")
-        if stated != _digest(header, body) or _line({**header, "sha256": stated}) != line:
+        content = Path(path).read_bytes()
+        stated, body = content[:64], content[64:]
+        if stated != hashlib.sha256(body).hexdigest().encode():
             raise ValueError("its digest does not match")
-        return header, torch.load(io.BytesIO(body), weights_only=True)
+        return torch.load(io.BytesIO(body), weights_only=True)
     except Exception as error:  # whatever it is, this is no whole checkpoint
         raise CheckpointError(f"{path}: damaged checkpoint ({error})") from None
 
@@ -187,17 +154,6 @@ def stop_on_signals():
         _asked[0] = None
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _line(header: dict) -> bytes:
-    return json.dumps(header, sort_keys=True).encode()
-
-
-def _digest(header: dict, body: bytes) -> str:
-    """Over all that is read back: a flipped bit in the header counts as one in the body."""
-    digest = hashlib.sha256(_line(header) + b"\n")
-    digest.update(body)
-    return digest.hexdigest()
 
 
 def _plain(value: dict) -> dict:

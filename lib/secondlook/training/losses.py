@@ -1,15 +1,10 @@
 """What a classifier minimises: a loss of logits and labels, and terms added to it."""
 
-from collections.abc import Callable
-
 import torch
-import torch.nn.functional as F
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from secondlook.recipe import STRICT, Amount, Classifier, RecipeError, checked
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -26,34 +21,36 @@ def check(settings: Classifier) -> None:
         raise RecipeError("label_smoothing is of the cross-entropy; with loss 'hinge' leave it at 0")
 
 
-def criterion(settings: Classifier) -> Criterion:
-    """The mean loss over a batch as a function of logits (B, C) and labels (B,).
+class Classification:
+    """The objective of a classifier: `(loss, sums) = objective(logits, labels)`, computed in float32 or better.
 
-    Cross-entropy, with smoothing as in Szegedy et al. 2016; or the multi-class hinge Σ_{j≠y} max(0, 1 + s_j − s_y)/C
-    (Weston and Watkins 1999). Computed in float32 or better. Raises RecipeError as `check` does.
+    The loss is the mean over a batch of the cross-entropy, with smoothing as in Szegedy et al. 2016, or of the
+    multi-class hinge Σ_{j≠y} max(0, 1 + s_j − s_y)/C (Weston and Watkins 1999). The penalty l2_dense is λ·Σw² over the
+    kernel of the net's layer `dense`, the way Keras regularises one layer: not weight decay, for its gradient 2λw goes
+    through the optimiser. `sums` (…, 2) are the batch's loss and right answers. Logits (K, B, C) of K nets side by side
+    have K losses. Raises RecipeError as `check` does, and for a net without such a layer.
     """
-    check(settings)
-    if settings.loss == "hinge":
-        return lambda logits, labels: F.multi_margin_loss(_wide(logits), labels)
-    return lambda logits, labels: F.cross_entropy(_wide(logits), labels, label_smoothing=settings.label_smoothing)
 
+    names = ("train_loss", "train_accuracy")
 
-def penalty(settings: Classifier, net: nn.Module) -> Callable[[], Tensor | float]:
-    """The terms added to the loss, as a function that reads the net's current weights.
+    def __init__(self, settings: Classifier, net: nn.Module):
+        check(settings)
+        self.criterion = nn.CrossEntropyLoss(label_smoothing=settings.label_smoothing)
+        if settings.loss == "hinge":
+            self.criterion = nn.MultiMarginLoss()
+        if getattr(net, "members", ()):
+            self.criterion = torch.func.vmap(self.criterion)
+        self.strength, self.weight = settings.penalty.get("l2_dense", 0.0), None
+        if self.strength:
+            weights = net.named_weights() if hasattr(net, "members") else net.named_parameters()
+            self.weight = dict(weights).get("dense.weight")
+            if self.weight is None:
+                raise RecipeError(f"penalty l2_dense needs a net with a layer 'dense'; {type(net).__name__} has none")
 
-    l2_dense is λ·Σw² over the kernel of the net's layer `dense`, the way Keras regularises one layer: not weight decay,
-    for its gradient 2λw goes through the optimiser; one for each of K nets side by side. Raises RecipeError for a net
-    without such a layer.
-    """
-    check(settings)
-    strength = settings.penalty.get("l2_dense", 0.0)
-    if not strength:
-        return lambda: 0.0
-    weight = dict(net.named_weights() if hasattr(net, "members") else net.named_parameters()).get("dense.weight")
-    if weight is None:
-        raise RecipeError(f"penalty l2_dense needs a net with a layer 'dense'; {type(net).__name__} has none")
-    return lambda: strength * weight.square().sum((-2, -1))
-
-
-def _wide(logits: Tensor) -> Tensor:
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    def __call__(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        wide = logits if logits.dtype == torch.float64 else logits.float()
+        loss = self.criterion(wide, labels)
+        if self.weight is not None:
+            loss = loss + self.strength * self.weight.square().sum((-2, -1))
+        right = (logits.argmax(-1) == labels).sum(-1)
+        return loss, torch.stack((loss.detach() * labels.shape[-1], right.to(loss.dtype)), -1)

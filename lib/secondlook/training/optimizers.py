@@ -13,24 +13,23 @@ from secondlook.recipe import STRICT, Amount, BelowOne, RecipeError, chosen
 
 
 class ElementWise(Optimizer):
-    """An optimiser that moves each weight by its gradient and by its own `memories`, which begin at zero.
+    """An optimiser that moves each weight by its gradient and its own running means, which begin at zero.
 
-    Subclasses write `move(group, params, grads, *memories)` with lists of tensors.
+    Subclasses write `move(p, grad, group, **means)`, in place.
     """
 
-    memories: tuple[str, ...]
+    means: tuple[str, ...]
+
+    def __init__(self, params: Iterable, **defaults):
+        super().__init__(params, defaults)
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
         for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if not params:
-                continue
-            for p in params:
+            for p in (p for p in group["params"] if p.grad is not None):
                 if not self.state[p]:
-                    self.state[p] = {name: torch.zeros_like(p) for name in self.memories}
-            remembered = ([self.state[p][name] for p in params] for name in self.memories)
-            self.move(group, params, [p.grad for p in params], *remembered)
+                    self.state[p] = {name: torch.zeros_like(p) for name in self.means}
+                self.move(p, p.grad, group, **self.state[p])
 
 
 class UncorrectedAdam(ElementWise):
@@ -39,22 +38,17 @@ class UncorrectedAdam(ElementWise):
     Kingma and Ba 2015, algorithm 1, without the two divisions by 1 − βᵗ.
     """
 
-    memories = ("mean", "square")
+    means = ("mean", "square")
 
-    def __init__(
-        self, params: Iterable, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-    ):
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+    def __init__(self, params: Iterable, lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
+        super().__init__(params, lr=lr, betas=betas, eps=eps)
 
     @staticmethod
-    def move(group: dict, params: list, grads: list, means: list, squares: list) -> None:
+    def move(p: Tensor, grad: Tensor, group: dict, mean: Tensor, square: Tensor) -> None:
         first, second = group["betas"]
-        torch._foreach_lerp_(means, grads, 1 - first)
-        torch._foreach_mul_(squares, second)
-        torch._foreach_addcmul_(squares, grads, grads, 1 - second)
-        below = torch._foreach_sqrt(squares)
-        torch._foreach_add_(below, group["eps"])
-        torch._foreach_addcdiv_(params, means, below, -group["lr"])
+        mean.lerp_(grad, 1 - first)
+        square.mul_(second).addcmul_(grad, grad, value=1 - second)
+        p.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-group["lr"])
 
 
 class InnerEpsRMSprop(ElementWise):
@@ -64,18 +58,15 @@ class InnerEpsRMSprop(ElementWise):
     weights with gradients below about 1e-3 move less.
     """
 
-    memories = ("square",)
+    means = ("square",)
 
-    def __init__(self, params: Iterable, lr: float = 1e-3, alpha: float = 0.9, eps: float = 1e-7):
-        super().__init__(params, {"lr": lr, "alpha": alpha, "eps": eps})
+    def __init__(self, params: Iterable, lr: float, alpha: float = 0.9, eps: float = 1e-7):
+        super().__init__(params, lr=lr, alpha=alpha, eps=eps)
 
     @staticmethod
-    def move(group: dict, params: list, grads: list, squares: list) -> None:
-        torch._foreach_mul_(squares, group["alpha"])
-        torch._foreach_addcmul_(squares, grads, grads, 1 - group["alpha"])
-        below = torch._foreach_add(squares, group["eps"])
-        torch._foreach_sqrt_(below)
-        torch._foreach_addcdiv_(params, grads, below, -group["lr"])
+    def move(p: Tensor, grad: Tensor, group: dict, square: Tensor) -> None:
+        square.mul_(group["alpha"]).addcmul_(grad, grad, value=1 - group["alpha"])
+        p.addcdiv_(grad, square.add(group["eps"]).sqrt_(), value=-group["lr"])
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {
@@ -129,19 +120,19 @@ def check(table: dict) -> dict:
     return {key: getattr(own, key) for key in table if key != "name"}
 
 
-def build(table: dict, parameters: Iterable[Tensor], *, fused: bool = False, capturable: bool = False) -> Optimizer:
+def build(table: dict, parameters: Iterable[Tensor]) -> Optimizer:
     """The optimiser of a recipe's table over `parameters`; those without a gradient are left out.
 
-    The table holds a name and the options OPTIONS[name], with torch's defaults. `fused` takes the fused
-    kernel where there is one; `capturable` keeps step counts on the device, as a CUDA graph needs it. Raises
-    RecipeError as `check` does.
+    The table holds a name and the options OPTIONS[name], with torch's defaults. One kernel takes a whole step where
+    torch has it; on CUDA step counts lie on the device, as a graph needs it. Raises RecipeError as `check` does.
     """
-    options, name, kind = check(table), table["name"], OPTIMIZERS[table["name"]]
-    if name == "amsgrad":
-        options["amsgrad"] = True
-    if fused and kind in FUSED:
-        options["fused"] = True
-    if capturable and kind is not SGD and not issubclass(kind, ElementWise):
-        options["capturable"] = True
+    options, kind = check(table), OPTIMIZERS[table["name"]]
     trained = [p for p in parameters if p.requires_grad]
-    return kind(trained, lr=options.pop("learning_rate"), **options)
+    options["lr"] = options.pop("learning_rate")
+    if table["name"] == "amsgrad":
+        options["amsgrad"] = True
+    if kind in FUSED:
+        options["fused"] = True
+    if kind not in (SGD, UncorrectedAdam, InnerEpsRMSprop) and any(p.is_cuda for p in trained):
+        options["capturable"] = True
+    return kind(trained, **options)

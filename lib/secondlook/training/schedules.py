@@ -1,4 +1,4 @@
-"""Schedules of the learning rate by name, from a recipe's `schedule` table: torch's where torch has them.
+"""Schedules of the learning rate by name, from a recipe's `schedule` table, as torch's own schedulers.
 
 Epochs count from 0. Every schedule but `one_cycle` sets the rate once an epoch.
 """
@@ -6,13 +6,11 @@ Epochs count from 0. Every schedule but `one_cycle` sets the rate once an epoch.
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated
 
-import pydantic.dataclasses
 from pydantic import Field
-from torch.optim import Optimizer
-from torch.optim import lr_scheduler as torch_schedules
+from pydantic.dataclasses import dataclass
+from torch.optim import Optimizer, lr_scheduler
 
 from secondlook.recipe import STRICT, Amount, BelowOne, Count, Positive, RecipeError, Share, Size, chosen
 
@@ -30,7 +28,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 REQUIRED = {"plateau": "patience", "multi_step": "milestones", "step": "every", "exponential": "decay_rate"}
 
 
-@pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
+@dataclass(frozen=True, config=STRICT)
 class Options:
     """What a recipe's `schedule` table may set; epochs, but for rates and factors."""
 
@@ -52,41 +50,6 @@ class Options:
     end: Positive = 1e-4 / 25
 
 
-@dataclass
-class Schedule:
-    """Changes an optimiser's learning rate when told that a step or an epoch is over."""
-
-    optimizer: Optimizer
-    scheduler: object | None
-    watches: bool = False  # decides on the validation loss
-    every_step: bool = False
-
-    @property
-    def rate(self) -> float:
-        """The learning rate that the next step takes."""
-        return float(self.optimizer.param_groups[0]["lr"])
-
-    def after_step(self) -> None:
-        if self.every_step:
-            self._advance()
-
-    def after_epoch(self, validation_loss: float | None) -> None:
-        if self.scheduler is not None and not self.every_step:
-            self._advance(*([validation_loss] if self.watches else []))
-
-    def _advance(self, *told) -> None:
-        with warnings.catch_warnings():  # torch saw no step: continued after an epoch, or machine code
-            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
-            self.scheduler.step(*told)
-
-    def state(self) -> dict:
-        return {} if self.scheduler is None else self.scheduler.state_dict()
-
-    def restore(self, state: dict) -> None:
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(state)
-
-
 def check(table: dict) -> Options:
     """The table's options with their defaults. Raises RecipeError where one is unknown, missing or bad."""
     options = chosen(Options, table, OPTIONS, "schedule")
@@ -95,8 +58,8 @@ def check(table: dict) -> Options:
     return options
 
 
-def build(table: dict, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> Schedule:
-    """The schedule of a recipe's table, over the optimiser's own learning rate η₀.
+def build(table: dict, optimizer: Optimizer, *, epochs: int, steps_per_epoch: int) -> lr_scheduler.LRScheduler:
+    """The scheduler of a recipe's table, over the optimiser's own learning rate η₀.
 
     constant · plateau: ×factor after more than `patience` epochs without a better validation loss · multi_step: ×factor
     at `milestones` · step: ×factor `every` so many epochs · exponential: η₀·decay_rate^(t/decay_step) in epoch t ·
@@ -105,33 +68,42 @@ def build(table: dict, optimizer: Optimizer, *, epochs: int, steps_per_epoch: in
     steps, from `start`·η₀ and down to `end`·η₀. Raises RecipeError as `check` does.
     """
     o = check(table)
-    name = o.name
-    if name == "constant":
-        return Schedule(optimizer, None)
-    if name == "plateau":
-        options = {"patience": o.patience, "threshold": o.threshold, "min_lr": o.minimum}
-        return Schedule(
-            optimizer, torch_schedules.ReduceLROnPlateau(optimizer, factor=o.factor, **options), watches=True
-        )
-    if name == "multi_step":
-        return Schedule(optimizer, torch_schedules.MultiStepLR(optimizer, list(o.milestones), o.factor))
-    if name == "step":
-        return Schedule(optimizer, torch_schedules.StepLR(optimizer, o.every, o.factor))
-    if name == "cosine":
-        return Schedule(optimizer, torch_schedules.CosineAnnealingLR(optimizer, max(1, epochs), o.minimum))
-    if name == "one_cycle":
-        options = {"pct_start": o.peak_at, "div_factor": 1 / o.start, "final_div_factor": o.start / o.end}
-        total, rate = max(2, epochs * steps_per_epoch + 1), optimizer.param_groups[0]["lr"]
-        cycle = torch_schedules.OneCycleLR(optimizer, rate, total_steps=total, cycle_momentum=False, **options)
-        return Schedule(optimizer, cycle, every_step=True)
-    return Schedule(optimizer, torch_schedules.LambdaLR(optimizer, _factor(name, o)))
+    match o.name:
+        case "plateau":
+            return lr_scheduler.ReduceLROnPlateau(
+                optimizer, factor=o.factor, patience=o.patience, threshold=o.threshold, min_lr=o.minimum
+            )
+        case "multi_step":
+            return lr_scheduler.MultiStepLR(optimizer, list(o.milestones), o.factor)
+        case "step":
+            return lr_scheduler.StepLR(optimizer, o.every, o.factor)
+        case "cosine":
+            return lr_scheduler.CosineAnnealingLR(optimizer, max(1, epochs), o.minimum)
+        case "one_cycle":
+            return lr_scheduler.OneCycleLR(
+                optimizer, optimizer.param_groups[0]["lr"], total_steps=max(2, epochs * steps_per_epoch + 1),
+                pct_start=o.peak_at, div_factor=1 / o.start, final_div_factor=o.start / o.end, cycle_momentum=False,
+            )  # fmt: skip
+    return lr_scheduler.LambdaLR(optimizer, _factor(o))
 
 
-def _factor(name: str, o: Options) -> Callable[[int], float]:
+def _factor(o: Options) -> Callable[[int], float]:
     """What the initial rate is multiplied by in epoch t."""
-    if name == "exponential":
+    if o.name == "exponential":
         return lambda t: o.decay_rate ** (t / o.decay_step)
-    if name == "exp_after":
+    if o.name == "exp_after":
         return lambda t: math.exp(-o.rate * max(0, t - o.after + 1))
-    first, then = o.halve_from, max(o.halve_from, o.tenth_from)
-    return lambda t: 0.5 ** max(0, min(t + 1, then) - first) * 0.1 ** max(0, t + 1 - then)
+    if o.name == "halve_then_tenth":
+        first, then = o.halve_from, max(o.halve_from, o.tenth_from)
+        return lambda t: 0.5 ** max(0, min(t + 1, then) - first) * 0.1 ** max(0, t + 1 - then)
+    return lambda t: 1.0
+
+
+def advance(scheduler: lr_scheduler.LRScheduler, validation_loss: float | None = None, *, after: str) -> None:
+    """Moves the learning rate on after a "step" or an "epoch", if that is when the scheduler acts."""
+    if after != ("step" if isinstance(scheduler, lr_scheduler.OneCycleLR) else "epoch"):
+        return
+    with warnings.catch_warnings():  # torch saw no step: continued after an epoch, or machine code
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        watches = isinstance(scheduler, lr_scheduler.ReduceLROnPlateau)
+        scheduler.step(*[validation_loss] * watches)

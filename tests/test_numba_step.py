@@ -4,7 +4,6 @@ import copy
 import importlib.util
 import math
 import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,12 +18,15 @@ from secondlook.data import standins
 from secondlook.data.loader import DeviceLoader
 from secondlook.recipe import Classifier
 from secondlook.training import fast
+from secondlook.training.checkpoint import Checkpoint, Stopped
 from secondlook.training.fast import lenet as kernels
-from secondlook.training.loop import Training, train
-from secondlook.training.modes import Mode, choose
+from secondlook.training.fast import numba_step
+from secondlook.training.loop import train
+from secondlook.training.losses import Classification
+from secondlook.training.run import Run
 
 SGD = {"name": "sgd", "learning_rate": 0.05}
-WHOLE, PLAIN = Mode(whole=True), Mode()
+NUMBA = {"accelerate": numba_step.compiled}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,7 @@ def settings(**changes):
 class OneBatch:
     """A loader whose only batch is given."""
 
-    steps_per_epoch, levels = 1, None
+    steps_per_epoch, levels, device = 1, None, torch.device("cpu")
 
     def __init__(self, x, y):
         self.x, self.y, self.batch_size = x, y, len(y)
@@ -61,8 +63,9 @@ def gradients(net, x, y):
     """What a step with rate 1 takes off the weights, and what it counts."""
     net = copy.deepcopy(net)
     before = [p.detach().clone() for p in net.parameters()]
-    run = Training(net, settings(optimizer={"name": "sgd", "learning_rate": 1.0}), OneBatch(x, y), WHOLE)
-    fast.step(run)(torch.arange(len(y)))
+    own = settings(optimizer={"name": "sgd", "learning_rate": 1.0})
+    run = Run(net, OneBatch(x, y), own, Classification(own, net))
+    numba_step.compiled(run)(torch.arange(len(y)))
     return [b - p.detach() for b, p in zip(before, net.parameters())], run
 
 
@@ -108,18 +111,11 @@ def test_of_equal_pixels_the_first_wins_its_pool_as_in_torch():
     ],
     ids=lambda table: "-".join(map(str, table.values())),
 )
-@pytest.mark.parametrize("augment", [{}, {"flip": True}], ids=["as stored", "flipped"])
-def test_its_steps_are_those_of_the_plain_loop_in_float64(images, optimizer, augment):
+def test_its_steps_are_those_of_the_reference_in_float64(images, optimizer):
+    flip = {"augment": {"flip": True}} if "nesterov" in optimizer else {}  # images as stored, or as a loader makes them
     words = settings(optimizer=optimizer, epochs=4, schedule={"name": "multi_step", "milestones": [1]}, log_every=2)
-    run = train(lenet(), loader(images, augment=augment), words, 0, mode=WHOLE)
-    double = {"mode": Mode(precision="float64")}
-    other = train(
-        lenet(dtype=torch.float64),
-        loader(images, dtype=torch.float64, augment=augment),
-        words,
-        0,
-        **double,
-    )
+    run = train(lenet(), loader(images, **flip), words, 0, **NUMBA)
+    other = train(lenet(dtype=torch.float64), loader(images, dtype=torch.float64, **flip), words, 0)
     for p, q in zip(run.net.parameters(), other.net.parameters(), strict=True):
         torch.testing.assert_close(p.double(), q, rtol=1e-3, atol=1e-5)
     for name in ("train_loss", "step_loss", "gradient_norm", "gradient_norm_sum"):
@@ -128,31 +124,24 @@ def test_its_steps_are_those_of_the_plain_loop_in_float64(images, optimizer, aug
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_what_it_remembers_is_what_torch_remembers(images, name):
+def test_what_it_remembers_is_what_torch_remembers(images, name, tmp_path):
+    """A run that stops under one of them goes on under the other."""
     table = {"name": name, "learning_rate": 1e-3, **({"momentum": 0.9} if name == "sgd" else {})}
-    half = train(lenet(), loader(images), settings(optimizer=table, epochs=2), 0, mode=WHOLE)
-    finished = []
-    for mode in (WHOLE, PLAIN):  # goes on, either way
-        run = Training(lenet(), settings(optimizer=table, epochs=4), loader(images), mode)
-        run.restore(copy.deepcopy(half.state()))
-        step = fast.step(run) if mode.whole else None
-        run.loader.begin(2)
-        for k in range(run.loader.steps_per_epoch):
-            x, y = run.loader.take(run.loader.rows(k))
-            if step:
-                step(run.loader.rows(k))
-            else:
-                run.optimizer.zero_grad()
-                run.criterion(run.net(x), y).backward()
-                run.optimizer.step()
-        finished.append(run)
-    for p, q in zip(*(run.net.parameters() for run in finished), strict=True):
-        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+    own = settings(optimizer=table, epochs=2)
+    whole = train(lenet(), loader(images), own, 0)
+    for first, then in (({}, NUMBA), (NUMBA, {})):
+        path = tmp_path / f"{len(first)}.ckpt"
+        for _ in range(3):
+            with pytest.raises(Stopped):
+                train(lenet(), loader(images), own, 0, checkpoint=Checkpoint(path, {}, deadline=0.0), **first)
+        mixed = train(lenet(), loader(images), own, 0, checkpoint=Checkpoint(path, {}), **then)
+        for p, q in zip(mixed.net.parameters(), whole.net.parameters(), strict=True):
+            torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-5)
 
 
 def test_it_diverges_where_the_plain_loop_does(images):
     words = settings(optimizer={"name": "sgd", "learning_rate": 1e4}, epochs=2)
-    run, other = (train(lenet(), loader(images), words, 0, mode=mode) for mode in (WHOLE, PLAIN))
+    run, other = (train(lenet(), loader(images), words, 0, **way) for way in (NUMBA, {}))
     assert run.status == other.status == "diverged"
     assert run.diverged == other.diverged
 
@@ -161,24 +150,27 @@ def test_it_diverges_where_the_plain_loop_does(images):
 def test_a_schedule_of_torch_that_sees_no_step_warns_of_nothing(images, schedule):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        train(lenet(), loader(images), settings(schedule=schedule, epochs=2), 0, mode=WHOLE)
+        train(lenet(), loader(images), settings(schedule=schedule, epochs=2), 0, **NUMBA)
 
 
 def test_it_is_chosen_for_the_net_and_the_settings_it_computes_and_no_others():
-    assert choose(lenet(100), settings(), "cpu").whole
-    assert choose(lenet(100), settings(optimizer={"name": "adamw", "learning_rate": 1e-3}), "cpu").whole
+    def chosen(net, **changes):
+        return fast.best(net, settings(**changes), "cpu") is numba_step.compiled
+
+    assert chosen(lenet(100))
+    assert chosen(lenet(100), optimizer={"name": "adamw", "learning_rate": 1e-3})
     others = {
         "label_smoothing": 0.1, "loss": "hinge", "clip_norm": 1.0, "precision": "bf16",
         "optimizer": {"name": "adam", "learning_rate": 1e-3},
     }  # fmt: skip
     for key, value in others.items():
-        assert not choose(lenet(100), replace(settings(), **{key: value}), "cpu").whole, key
-    assert not choose(lenet(100), settings(optimizer={**SGD, "momentum": 0.9, "dampening": 0.5}), "cpu").whole
-    assert not choose(models.build("lenet", width=0.5), settings(), "cpu").whole
-    assert not choose(models.build("lenet", in_channels=1), settings(), "cpu").whole
+        assert not chosen(lenet(100), **{key: value}), key
+    assert not chosen(lenet(100), optimizer={**SGD, "momentum": 0.9, "dampening": 0.5})
+    assert not chosen(models.build("lenet", width=0.5))
+    assert not chosen(models.build("lenet", in_channels=1))
     frozen = lenet(100)
     frozen.conv1.weight.requires_grad_(False)
-    assert not choose(frozen, settings(), "cpu").whole
+    assert not chosen(frozen)
 
 
 @pytest.fixture
@@ -191,16 +183,16 @@ def small_step(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "step", module.step)
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     yield tmp_path / "__pycache__"
-    fast.compiled.cache_clear()
+    numba_step.kernel.cache_clear()
 
 
 def seven() -> int:
     """What the compiled stand-in adds, taken anew from its cache."""
-    fast.compiled.cache_clear()
+    numba_step.kernel.cache_clear()
     f4, i8, ten = np.zeros(1, np.float32), np.zeros(1, np.int64), (np.zeros(1, np.float32),) * 10
     double, finite = np.zeros(1), np.zeros(1, np.int64)
     levels, x = np.zeros((1, 1), np.float32), np.zeros((1, 1, 1), np.float32)
-    fast.compiled()(x.astype(np.uint8), levels, x, i8, i8, ten, ten, ten, ten, f4, double, double, finite)
+    numba_step.kernel()(x.astype(np.uint8), levels, x, i8, i8, ten, ten, ten, ten, f4, double, double, finite)
     return finite.item()
 
 

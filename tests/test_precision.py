@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from secondlook.recipe import Classifier
-from secondlook.training.modes import Mode, choose
+from secondlook.training.precision import placement
 
 FUZZ = Path(__file__).parent.parent / "tools" / "fuzz_models.py"
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OMP_NUM_THREADS": "1"}
@@ -35,11 +35,6 @@ def test_narrow_networks_train_on_a_processor_with_avx2_alone():
         (nn.Conv2d(3, 8, 11, stride=4), True),
     ],
 )
-def test_channels_last_is_chosen_and_accepted_only_where_it_is_safe(layer, safe):
-    net = nn.Sequential(nn.ReLU(), layer)
-    assert choose(net, Classifier(), "cpu").channels_last == safe
-    if safe:
-        assert Mode(channels_last=True).place(net)[1].weight.is_contiguous(memory_format=torch.channels_last)
-    else:
-        with pytest.raises(ValueError, match="use the contiguous format"):
-            Mode(channels_last=True).place(net)
+def test_channels_last_is_chosen_only_where_it_is_safe(layer, safe):
+    chosen = placement(nn.Sequential(nn.ReLU(), layer), Classifier(), "cpu")["memory_format"]
+    assert chosen == (torch.channels_last if safe else torch.contiguous_format)

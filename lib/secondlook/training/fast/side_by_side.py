@@ -30,25 +30,26 @@ class SideBySide(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         one = self._one[0].train(self.training)
-        buffers = {name: getattr(self, f"buffer{i}") for i, name in enumerate(self.buffer_names)}
 
         def single(weights: dict, buffers: dict, x: Tensor) -> Tensor:
             return functional_call(one, (weights, buffers), (x,), tie_weights=False)
 
-        return vmap(single, randomness="different")(dict(zip(self.names, self.weights)), buffers, x)
+        return vmap(single, randomness="different")(dict(self.named_weights()), self._buffers_by_name(), x)
 
     def named_weights(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The weights of all members, (K, …), under the names they have in one net."""
         return zip(self.names, self.weights)
 
+    def _buffers_by_name(self) -> dict[str, Tensor]:
+        return {name: getattr(self, f"buffer{i}") for i, name in enumerate(self.buffer_names)}
+
+    @torch.no_grad()
     def member(self, k: int) -> nn.Module:
         """Net k by itself, with a copy of its weights."""
         net = copy.deepcopy(self._one[0]).to(self.weights[0].device, self.weights[0].dtype)
-        state = dict(zip(self.names, self.weights))
-        state |= {name: getattr(self, f"buffer{i}") for i, name in enumerate(self.buffer_names)}
-        with torch.no_grad():
-            for name, values in [*net.named_parameters(), *net.named_buffers()]:
-                values.copy_(state[name][k])
+        state = dict(self.named_weights()) | self._buffers_by_name()
+        for name, values in [*net.named_parameters(), *net.named_buffers()]:
+            values.copy_(state[name][k])
         return net
 
 
@@ -63,7 +64,7 @@ class Loaders:
         if len({len(loader) for loader in loaders}) > 1:
             raise ValueError("members of a group must have as many images each")
         self.batch_size, self.steps_per_epoch = first.batch_size, first.steps_per_epoch
-        self.count = first.count
+        self.count, self.device, self.to = first.count, first.device, first.to
 
     def __len__(self) -> int:
         return len(self.loaders[0])
@@ -79,7 +80,7 @@ class Loaders:
         if self.shared:
             x, y = self.loaders[0].take(rows.flatten())
             return x.unflatten(0, rows.shape), y.view(rows.shape)
-        return _stacked([loader.take(own) for loader, own in zip(self.loaders, rows)])
+        return _stacked([loader.take(members) for loader, members in zip(self.loaders, rows)])
 
     def evaluation_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batches in zip(*(loader.evaluation_batches() for loader in self.loaders), strict=True):
@@ -98,16 +99,16 @@ def first(net: nn.Module) -> nn.Module:
 
 
 def alone(run, k: int):
-    """Member k of a finished run, as a run of its own."""
-    own = copy.copy(run)
-    own.net, own.members, own.path = run.net.member(k), (), run.path if k == 0 else None
-    own.history = {
+    """Member k of a finished run, as a run by itself."""
+    one = copy.copy(run)
+    one.net, one.members, one.path = run.net.member(k), (), run.path if k == 0 else None
+    one.history = {
         name: [value[k] if isinstance(value, list) else value for value in values]
         for name, values in run.history.items()
     }
-    own.diverged = {0: run.diverged[k]} if k in run.diverged else {}
-    own.status = "diverged" if own.diverged else "finished"
-    return own
+    one.diverged = {0: run.diverged[k]} if k in run.diverged else {}
+    one.status = "diverged" if one.diverged else "finished"
+    return one
 
 
 def _stacked(pairs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,9 @@
-"""Denormal numbers: gone inside a training, untouched around it."""
+"""What a training on a CPU runs in: no denormal numbers, memory kept between steps; both end with it."""
 
+import resource
+import sys
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,11 +12,13 @@ from secondlook.data import standins
 from secondlook.data.loader import DeviceLoader
 from secondlook.recipe import Classifier
 from secondlook.training import optimizers
-from secondlook.training.denormals import flushed, is_flushed
+from secondlook.training.fast.cpu import denormals_flushed, is_flushed, memory_kept
 from secondlook.training.loop import train
 
+BLOCK = 64 * 2**20  # bytes
 LEAST = torch.finfo(torch.float32).smallest_normal
 ADAM = {"name": "adam", "learning_rate": 1e-3}
+glibc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mallopt is glibc's")
 
 
 def denormals(state: dict) -> int:
@@ -35,7 +41,7 @@ def test_what_an_optimiser_remembers_of_dead_units_ends_as_denormals_outside():
 
 
 def test_and_as_zero_inside():
-    with flushed():
+    with denormals_flushed():
         state = trained(1100)
     assert denormals(state) == 0
 
@@ -44,7 +50,7 @@ def test_and_as_zero_inside():
 def test_afterwards_all_is_as_before_even_after_an_error(before):
     torch.set_flush_denormal(before)
     try:
-        with pytest.raises(ZeroDivisionError), flushed():
+        with pytest.raises(ZeroDivisionError), denormals_flushed():
             1 / (not is_flushed())
         assert is_flushed() is before
     finally:
@@ -61,3 +67,30 @@ def test_a_training_runs_inside(monkeypatch):
     assert seen
     assert all(seen)
     assert not is_flushed()
+
+
+def faults(times: int = 6) -> int:
+    """Pages the system handed out while a large block was filled and freed so many times."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(times):
+        np.ones(BLOCK // 8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@glibc
+def test_freed_blocks_are_used_again_inside_and_given_back_outside():
+    outside = faults()
+    with memory_kept():
+        faults(1)
+        inside = faults()
+    after = faults()
+    assert inside < outside / 10
+    assert after > outside / 2
+
+
+@glibc
+def test_an_error_inside_restores_the_defaults():
+    outside = faults()
+    with pytest.raises(RuntimeError), memory_kept():
+        raise RuntimeError
+    assert faults() > outside / 2
