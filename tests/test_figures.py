@@ -122,68 +122,6 @@ def records():
     return seeds()
 
 
-@pytest.fixture(scope="module", params=DRAWN)
-def drawn(request, records):
-    return DRAWN[request.param](records)
-
-
-def test_every_figure_is_whole(drawn):
-    declared = drawn.layout.meta["secondlook"]
-    assert isinstance(drawn, go.Figure)
-    assert declared["id"]
-    assert len(declared["alt"]) > 60
-    assert drawn.layout.title.text
-    assert drawn.layout.title.subtitle.text
-    assert any(character.isdigit() for character in declared["alt"]), "an alternative text has the numbers"
-    assert drawn.data
-    assert all(len(trace.to_plotly_json()) > 1 for trace in drawn.data)
-
-
-def test_every_figure_is_small(drawn):
-    text = drawn.to_json()
-    assert len(text) < 300_000
-    assert '"dtype":"f8"' not in text
-    assert "NaN" not in text
-    assert "Infinity" not in text
-
-
-def test_ids_are_unique(records):
-    ids = [draw(records).layout.meta["secondlook"]["id"] for draw in DRAWN.values()]
-    assert len(set(ids)) == len(ids)
-
-
-def test_figures_weigh_a_hundred_kilobytes_on_average(records):
-    sizes = [len(draw(records).to_json()) for draw in DRAWN.values()]
-    assert sum(sizes) / len(sizes) < 100_000
-
-
-def test_controls_refer_to_traces_and_axes_that_exist(drawn):
-    controls = [(b.method, b.args) for menu in drawn.layout.updatemenus for b in menu.buttons]
-    controls += [(s.method, s.args) for slider in drawn.layout.sliders for s in slider.steps]
-    for method, (traces, layout) in controls:
-        assert method == "update"
-        after = go.Figure(drawn)
-        for key, value in traces.items():
-            assert len(value) == len(drawn.data)
-            for trace, one in zip(after.data, value):
-                trace[key] = one
-        assert any(trace.visible in (None, True) for trace in after.data)
-        after.update_layout({k.replace(".", "_").replace("[0]", ""): v for k, v in layout.items() if "[0]" not in k})
-        for key in layout:
-            if key.startswith("images"):
-                assert len(drawn.layout.images) == 1
-
-
-def test_a_control_starts_where_the_figure_stands(drawn):
-    for menu in drawn.layout.updatemenus:
-        (traces, _) = menu.buttons[menu.active].args
-        assert traces.get("visible", [t.visible in (None, True) for t in drawn.data]) == [
-            t.visible in (None, True) for t in drawn.data
-        ]
-    for slider in drawn.layout.sliders:
-        assert slider.steps[slider.active].args[1]["images[0].source"] == drawn.layout.images[0].source
-
-
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_figure_changes_no_record(name, records):
     before = copy.deepcopy([(r.metrics, dict(r.history), dict(r.arrays)) for r in records])

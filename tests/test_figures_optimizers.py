@@ -84,29 +84,6 @@ DRAWN = {
 }
 
 
-@pytest.fixture(scope="module", params=DRAWN)
-def drawn(request):
-    return DRAWN[request.param]()
-
-
-def test_every_figure_is_whole_and_small(drawn):
-    declared, text = drawn.layout.meta["secondlook"], drawn.to_json()
-    assert declared["id"]
-    assert any(c.isdigit() for c in declared["alt"])
-    assert "CIFAR-10" in drawn.layout.title.subtitle.text
-    assert len(text) < 100_000
-    for word in ('"dtype":"f8"', "NaN", "Infinity"):
-        assert word not in text
-
-
-def test_menus_change_traces_that_exist_and_start_where_the_figure_stands(drawn):
-    for menu in drawn.layout.updatemenus:
-        for button in menu.buttons:
-            assert len(button.args[0]["visible"]) == len(drawn.data)
-            assert any(button.args[0]["visible"])
-        assert [t.visible in (None, True) for t in drawn.data] == menu.buttons[0].args[0]["visible"]
-
-
 # ---- the ranking
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
@@ -114,49 +113,6 @@ DRAWN = {
         {"VGG": seeds(gaussian, n), "UNet": seeds(gaussian, n, model="unet")}, REPORT, {"VGG": "vgg", "UNet": "unet"}),
     "curves": lambda n: figures.risk_curves(curves()),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=DRAWN)
-def drawn(request):
-    return DRAWN[request.param](3)
-
-
-@pytest.mark.parametrize("name", DRAWN)
-def test_every_figure_is_whole_with_one_seed_and_with_six(name):
-    for count in (1, 6):
-        figure = DRAWN[name](count)
-        declared = figure.layout.meta["secondlook"]
-        assert isinstance(figure, go.Figure)
-        assert declared["id"]
-        assert any(c.isdigit() for c in declared["alt"])
-        assert len(declared["alt"]) > 60
-        assert figure.layout.title.subtitle.text
-        text = figure.to_json()
-        assert len(text) < 300_000
-        assert '"dtype":"f8"' not in text
-        assert "Infinity" not in text
-
-
-def test_ids_are_unique_and_those_of_the_page():
-    ids = [draw(1).layout.meta["secondlook"]["id"] for draw in DRAWN.values()]
-    assert len(set(ids)) == len(ids)
-
-
-def test_controls_start_where_the_figure_stands_and_undo_nothing_of_each_other(drawn):
-    touched = []
-    for menu in drawn.layout.updatemenus:
-        for button in menu.buttons:
-            assert all(len(v) == len(drawn.data) for v in button.args[0].values())
-        traces, layout = menu.buttons[0].args
-        visible = [t.visible in (None, True) for t in drawn.data]
-        assert traces.get("visible", visible) == visible
-        touched.append({*traces, *layout})
-    for slider in drawn.layout.sliders:
-        touched.append({key for step in slider.steps for key in step.args[1]})
-        start = slider.steps[slider.active].args[1]
-        assert start["xaxis.range"] == list(drawn.layout.xaxis.range)
-    for k, own in enumerate(touched):
-        assert all(not own & other for other in touched[k + 1 :])
 
 
 def test_figures_of_this_chapter_import_no_torch():
