@@ -18,10 +18,10 @@ from torch.utils.benchmark import Timer
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from secondlook.runs import Execution
 from secondlook.experiments.classifier import Task, build
 from secondlook.recipe import Recipe
 from secondlook.reports import ROOT, read
+from secondlook.runs import Execution
 from secondlook.training import fast, optimizers
 from secondlook.training.loop import train
 from secondlook.training.precision import flags, placement
