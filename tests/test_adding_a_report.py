@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from secondlook import reports
+from secondlook.arguments import parser
 from secondlook.claims.judge import judge
 from secondlook.claims.standing import attempts
-from secondlook.cli import _parser
 from secondlook.record import Record, Records, save
 from secondlook.runs import Execution, load_or_train
 
@@ -64,4 +64,4 @@ def test_its_commands_are_commands():
     commands = [line.split()[1:] for line in blocks("sh").splitlines() if line.startswith("secondlook ")]
     assert len(commands) == 5
     for words in commands:
-        _parser().parse_args(words)
+        parser().parse_args(words)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.cli import Bar, main, seeds
+from secondlook.arguments import seeds
+from secondlook.cli import Bar, main
 from secondlook.reports import ROOT
 
 

@@ -4,10 +4,8 @@ Exit codes: 0 done, 1 something failed or was left out, 2 a mistake in the comma
 a signal.
 """
 
-import argparse
 import atexit
 import json
-import math
 import os
 import shlex
 import shutil
@@ -15,35 +13,27 @@ import sys
 import tempfile
 import time
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
-from secondlook import __version__, parameters
+from secondlook.arguments import parser
 from secondlook.parameters import ParameterError
-from secondlook.recipe import PROFILES, VARIANTS, Recipe, RecipeError
+from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import RecordError, Records, folder_for
-from secondlook.reports import ROOT, chapters, names, read
+from secondlook.reports import chapters, names, read
 from secondlook.training import patient_threads
-from secondlook.training.machine import cores, side_by_side
-
-PROFILE = (
-    "full (the report's own protocol, the default), reduced (all real images, hours on two cores), quick (fewer "
-    "images, minutes) or smoke (stand-ins, seconds)"
-)
-DATA_DIR = "where the data sets lie (default: the project's data/)"
-RECORDS_DIR = "where records of real data lie (default: the project's records/)"
+from secondlook.training.machine import side_by_side
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     _settle_in()
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     patient_threads()
     from secondlook.data import DataError
 
     warnings.showwarning = lambda message, *_: print(f"secondlook: {message}", file=sys.stderr)
     try:
-        return arguments.run_command(arguments)
+        return COMMANDS[arguments.command](arguments)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
         return 0
@@ -63,112 +53,6 @@ def _settle_in() -> None:
     except RuntimeError:  # HOME is not set, and the system does not know the user: a container
         os.environ["HOME"] = tempfile.mkdtemp(prefix="secondlook-")
         atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="secondlook", description="Five reports on image classification, run again.")
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    with suppress(ImportError):  # an environment from before it was asked for goes on without
-        import shtab
-
-        shtab.add_argument_to(parser, "--print-completion", help="what a shell needs to complete these commands")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    listing = _command(commands, "list", _list, "reports, runs, and which records are there")
-    listing.add_argument("report", nargs="?", help="only this report")
-    listing.add_argument("--missing", action="store_true", help="only what has no record")
-    listing.add_argument("--profile", choices=PROFILES, default="full", help=PROFILE)
-    _json_and_folders(listing)
-
-    data = _command(commands, "data", _data, "the data sets: fetch, check or list them")
-    data.add_argument("action", choices=("fetch", "check", "list"))
-    data.add_argument("names", nargs="*", help="cifar10, cifar100, mnist; all when none is named")
-    data.add_argument("--data-dir", type=Path, default=ROOT / "data", help=DATA_DIR)
-
-    train = _command(commands, "train", _train, "train what has no record yet; stops and resumes cleanly")
-    train.add_argument("report", help="its name, as `secondlook list` shows it")
-    train.add_argument("--run", help="only this run (a run with a grid stands for all its points)")
-    train.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
-    train.add_argument("--profile", choices=PROFILES, default="full", help=PROFILE)
-    train.add_argument("--seeds", type=seeds, help="for instance 0-5 or 0,2,4; the report's own when not given")
-    train.add_argument("--max-minutes", type=minutes, help="save and stop after this long; the same command goes on")
-    train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
-    told = "runs at a time on a processor, a thread each; one a core where memory allows when not given"
-    train.add_argument("--processes", type=count, help=told)
-    train.add_argument("--again", action="store_true", help="also what has a record already")
-    train.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
-    _json_and_folders(train, with_json=False)
-
-    execute = _command(commands, "execute", _execute, "run chapters through papermill, strictly checked")
-    execute.add_argument("reports", nargs="*", help="names of chapters")
-    execute.add_argument("--all", action="store_true", help="every chapter, one after the other")
-    execute.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE",
-                         help="a parameter of the notebook's first cell, for instance profile=smoke")  # fmt: skip
-    execute.add_argument("--out-dir", type=Path, default=ROOT / "runs" / "execute",
-                         help="where the executed notebooks go (default: the project's runs/execute/)")  # fmt: skip
-    execute.add_argument("--timeout", type=int, default=1800, help="seconds a cell may take (default 1800)")
-
-    check = _command(commands, "check", _check, "every claim and its verdict")
-    check.add_argument("report", nargs="?", help="only this report")
-    _json_and_folders(check)
-
-    predict = _command(commands, "predict", _predict, "what a trained model says of an image of your own")
-    predict.add_argument("model", help="REPORT/RUN, for instance vgg/vgg16")
-    predict.add_argument("image", type=Path, help="a PNG, JPEG or WebP file; a digit on white or on black")
-    predict.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
-    predict.add_argument("--out", type=Path, help="where the image under its Grad-CAM goes (default: IMAGE.cam.png)")
-    _json_and_folders(predict)
-    return parser
-
-
-def _command(commands, name: str, function, says: str) -> argparse.ArgumentParser:
-    parser = commands.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
-    parser.set_defaults(run_command=function)
-    return parser
-
-
-def _json_and_folders(parser, with_json: bool = True) -> None:
-    if with_json:
-        parser.add_argument("--json", action="store_true", help="a list of objects instead of a table")
-    parser.add_argument("--records-dir", type=Path, default=ROOT / "records", help=RECORDS_DIR)
-    told = "where checkpoints lie, and records of stand-ins and of a reader's own runs (default: the project's runs/)"
-    parser.add_argument("--runs-dir", type=Path, default=ROOT / "runs", help=told)
-
-
-def seeds(text: str) -> list[int]:
-    """Numbers from `0-5` or `0,2,4` or a mixture. Raises ArgumentTypeError for anything else."""
-    with suppress(ParameterError):
-        if found := parameters.seeds(text):
-            return found
-    raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds; write for instance 0-5 or 0,2,4")
-
-
-def folder(text: str) -> Path:
-    """A folder that is there. Raises ArgumentTypeError for any other."""
-    if not Path(text).is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {Path(text).absolute()}")
-    return Path(text)
-
-
-def minutes(text: str) -> float:
-    """A number of minutes from 0. Raises ArgumentTypeError for anything else."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if not 0 <= found < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes; write for instance 9")
-    return found
-
-
-def count(text: str) -> int:
-    """A number of processes, from 1 to four a core. Raises ArgumentTypeError for anything else."""
-    most = 4 * cores()
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= most and len(text) < 9):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no number of processes from 1 to {most}: {cores()} cores are here"
-        )
-    return int(text)
 
 
 def _list(arguments) -> int:
@@ -338,3 +222,13 @@ def _predict(arguments) -> int:
         print(f"{name:<16} {share:7.2%}")
     print(f"where it looks: {out}")
     return 0
+
+
+COMMANDS = {
+    "list": _list,
+    "data": _data,
+    "train": _train,
+    "execute": _execute,
+    "check": _check,
+    "predict": _predict,
+}
