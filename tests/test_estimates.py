@@ -11,7 +11,7 @@ import torch
 from secondlook import cache, cli, models, runs
 from secondlook.estimates import Images, core_minutes, core_time, estimate, told, trained
 from secondlook.experiments import probe
-from secondlook.overrides import customised
+from secondlook.parameters import customised
 from secondlook.recipe import Classifier, RecipeError
 from secondlook.record import Records
 from secondlook.reports import ROOT, names, read
@@ -47,9 +47,9 @@ def test_on_a_gpu_machine_auto_is_estimated_as_the_gpu(gpu, monkeypatch, tmp_pat
 
 def test_a_reader_s_own_run_is_estimated_as_what_it_is():
     before = core_minutes(full("vgg", "vgg16", "as_published"))
-    small = customised(read("vgg"), "as_published", "full", [0], {"image_size": 32, "learning_rate": 0.05})[0].recipe
+    small = customised(read("vgg"), "as_published", "full", [0], {"image_size": 32, "learning_rate": 0.05})[0]
     assert core_minutes([small]) < before / 30
-    short = customised(read("vgg"), "as_published", "full", [0], {"image_size": 32, "epochs": 1})[0].recipe
+    short = customised(read("vgg"), "as_published", "full", [0], {"image_size": 32, "epochs": 1})[0]
     assert core_minutes([small]) / 51 < core_minutes([short]) < core_minutes([small]) / 40
 
 

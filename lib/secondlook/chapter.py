@@ -16,9 +16,8 @@ from secondlook.data import DATA_SETS
 from secondlook.figures.tables import Notice
 from secondlook.figures.values import NothingToDraw, labels, together
 from secondlook.figures.words import counted, joined, short
-from secondlook.overrides import customised
-from secondlook.overrides import given as given_settings
-from secondlook.parameters import check_values
+from secondlook.parameters import check_values, customised
+from secondlook.parameters import given as given_settings
 from secondlook.parameters import seeds as seed_list
 from secondlook.publish.sprites import Pictures
 from secondlook.recipe import PROFILES, Recipe

@@ -15,9 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from secondlook.cache import remembered
+from secondlook.checks import RecipeError, checked
 from secondlook.data import DATA_SETS
 from secondlook.groups import READ, seeds_together, stream, vae_training
-from secondlook.recipe import Classifier, Data, Recipe, RecipeError, checked
+from secondlook.recipe import Classifier, Data, Recipe
 
 # Seconds of one core of a server's processor (AMD EPYC, AVX-512) for a multiply-add, a number written, an operation
 # called, a weight changed: what pages and claims count by; and what a multiply-add of other precision takes of that

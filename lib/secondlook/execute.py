@@ -13,10 +13,10 @@ from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 
-from secondlook import overrides, reports
+from secondlook import parameters, reports
+from secondlook.checks import RecipeError, nearest
 from secondlook.files import check_writable, lock
 from secondlook.parameters import ParameterError, check_values, parse, seeds
-from secondlook.recipe import RecipeError, nearest
 from secondlook.runs import Execution
 
 GRACE = 60.0  # seconds a kernel has to save what it trains: half of them after SIGINT, half after SIGTERM
@@ -85,8 +85,8 @@ def _job(name: str, assignments: list[str], folder: Path, root: Path | None) -> 
 
 def _check_settings(report: reports.Report, values: dict) -> None:
     """Raises RecipeError where the chapter's cells would refuse the reader's own settings or the device."""
-    if changed := overrides.known(report, values):
-        overrides.customised(report, values["variant"], values["profile"], seeds(values.get("seeds", "")), changed)
+    if changed := parameters.known(report, values):
+        parameters.customised(report, values["variant"], values["profile"], seeds(values.get("seeds", "")), changed)
     if values.get("device", "").startswith("cuda"):
         Execution(device=values["device"]).resolved_device()
 

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 import pydantic.dataclasses
 
+from secondlook.checks import STRICT, RecipeError, checked
 from secondlook.files import lock, replace_file
-from secondlook.recipe import KEEPS, STRICT, Recipe, RecipeError, checked
+from secondlook.recipe import KEEPS, Recipe
 from secondlook.shelf import (
     SCHEMA,
     WAY_OUT,
@@ -122,9 +123,10 @@ def shelf_of(recipe: Recipe, folder: Path) -> Path:
     return Path(folder) / recipe.report / f"{recipe.variant}.{recipe.profile}{own}.json"
 
 
-def check_shelf(path: Path) -> None:
-    """Raises RecordError where no record could be added to the file, since what is there cannot be read."""
-    _kept(path)
+def contents(path: Path) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
+    """Entries by id and arrays by digest, of a JSON file and its bundle. Raises RecordError where they are damaged."""
+    entries = read_entries(path) if path.exists() else {}
+    return entries, read_arrays(bundle_of(path), {d for entry in entries.values() for d in arrays_of(entry).values()})
 
 
 def read_shelf(path: Path) -> dict[str, Record]:
@@ -254,15 +256,9 @@ def folder_for(recipe: Recipe, records_dir: Path, runs_dir: Path) -> Path:
     return records_dir if recipe.is_evidence else runs_dir
 
 
-def _kept(path: Path) -> tuple[dict[str, dict], dict[str, np.ndarray]]:
-    """What a file holds: entries by id, arrays by digest."""
-    entries = read_entries(path) if path.exists() else {}
-    return entries, read_arrays(bundle_of(path), {d for entry in entries.values() for d in arrays_of(entry).values()})
-
-
 def _write_shelf(path: Path, records: list[Record]) -> None:
     # Arrays of replaced records stay until the next write: a kill between the two files leaves the old JSON whole.
-    entries, arrays = _kept(path)
+    entries, arrays = contents(path)
     for record in records:
         entries[record.id], own = _entry(record)
         arrays |= own

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from secondlook.recipe import NAME, NAME_RULE, PROFILES, VARIANTS, Recipe, RecipeError, nearest, shown
+from secondlook.checks import NAME, NAME_RULE, RecipeError, nearest, shown
+from secondlook.recipe import PROFILES, VARIANTS, Recipe
 from secondlook.sections import (
     BESIDE_RECIPE,
     Aim,
@@ -43,7 +44,6 @@ ROOT = _root()  # where data, records and runs lie
 SHIPPED = Path(sysconfig.get_path("data"), "share", "secondlook")  # an installed package's own reports and notebooks
 MOST = 10_000  # seeds of a run, or points of its grid
 TAKEN = ("checkpoints", "execute", "logs", "runs", "weights")  # folders that are no report's
-Plan = Recipe  # until nobody asks for it
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,6 @@ class Report:
             check_known(run, known, f"{self.path.name}: run")
             raise RecipeError(f"{self.path.name}: run {run!r} does not belong to variant {variant!r}")
         return found
-
-    plans = recipes
 
     def _variants_of(self, run: str, profile: str = "full") -> list[str]:
         """The variants of a run, of which a profile may leave some out."""

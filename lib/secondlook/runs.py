@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secondlook.checks import RecipeError, nearest
 from secondlook.estimates import Estimate, core_minutes, estimate
 from secondlook.files import check_writable, lock
 from secondlook.groups import groups
-from secondlook.recipe import KEEPS, Recipe, RecipeError, nearest
-from secondlook.record import Record, Records, check_shelf, folder_for, shelf_of
+from secondlook.recipe import KEEPS, Recipe
+from secondlook.record import Record, Records, contents, folder_for, shelf_of
 from secondlook.reports import ROOT
 
 TRAIN = ("missing", "always", "never")
@@ -174,4 +175,4 @@ def check_folders(recipes: list[Recipe], execution: Execution) -> None:
         check_writable(folder, option)
         with lock(folder / ".lock"):
             for path in sorted(paths):
-                check_shelf(path)
+                contents(path)

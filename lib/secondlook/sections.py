@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 import pydantic.dataclasses
 from pydantic import Field
 
-from secondlook.recipe import PROFILES, STRICT, VARIANTS, RecipeError, Table, checked, nearest, shown
+from secondlook.checks import STRICT, RecipeError, checked, nearest, shown
+from secondlook.recipe import PROFILES, VARIANTS, Table
 
 VERDICTS = (
     "reproduced",

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from secondlook.checks import RecipeError, nearest
 from secondlook.claims import forms
 from secondlook.claims.forms import INCONCLUSIVE, NOT_RUN, TOO_FEW, Verdict
 from secondlook.estimates import core_time
 from secondlook.evaluation.statistics import LEAST_SEEDS
-from secondlook.recipe import Recipe, RecipeError, nearest
+from secondlook.recipe import Recipe
 from secondlook.record import Record
 from secondlook.reports import Claim, Published, Report
 

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from secondlook import reports
+from secondlook.checks import RecipeError, nearest
 from secondlook.claims import forms
 from secondlook.claims.evidence import PROFILE, Evidence, Protocol, Unjudged
 from secondlook.claims.forms import Verdict
 from secondlook.claims.indications import Indication, indication
 from secondlook.evaluation.statistics import LEAST_SEEDS, holm
-from secondlook.recipe import RecipeError, nearest
 from secondlook.record import Record, Records
 from secondlook.reports import Claim, Report
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from secondlook.checks import RecipeError, nearest
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence, Unjudged
 from secondlook.claims.forms import Verdict
 from secondlook.evaluation.statistics import paired_test
-from secondlook.recipe import RecipeError, nearest
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CHANNELS = ("red", "green", "blue")

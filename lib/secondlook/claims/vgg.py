@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from secondlook.checks import RecipeError, nearest
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence, Unjudged
 from secondlook.claims.forms import Verdict
@@ -9,7 +10,6 @@ from secondlook.data.names import CIFAR10
 from secondlook.evaluation.costs import total, vgg_layers
 from secondlook.evaluation.metrics import confusion
 from secondlook.evaluation.statistics import paired_test
-from secondlook.recipe import RecipeError, nearest
 
 METRICS = ("accuracy", "precision", "recall", "f1")
 EVEN_MIDDLE = 64 / 196  # share of an even map, or of random peaks, in the middle 8 × 8 of 14 × 14 cells

@@ -13,9 +13,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from secondlook.checks import STRICT, checked, nearest
 from secondlook.data import draws
 from secondlook.data import transforms as T
-from secondlook.recipe import STRICT, Amount, Share, checked, nearest
+from secondlook.recipe import Amount, Share
 
 Parameters = dict[str, Tensor]
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from secondlook import models, weights
+from secondlook.checks import RecipeError, checked
 from secondlook.data import Images, draws, load, split
 from secondlook.data.loader import DeviceLoader
 from secondlook.experiments.filing import filed
@@ -21,7 +22,7 @@ from secondlook.experiments.outcome import outcome, telemetry
 from secondlook.experiments.provenance import provenance, versions
 from secondlook.insight import trajectory
 from secondlook.models.counting import following, passes
-from secondlook.recipe import Classifier, Data, Recipe, RecipeError, checked
+from secondlook.recipe import Classifier, Data, Recipe
 from secondlook.record import Record
 from secondlook.training import fast
 from secondlook.training.checkpoint import Checkpoint, Stopped

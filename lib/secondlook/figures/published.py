@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import plotly.graph_objects as go
 
+from secondlook.checks import nearest
 from secondlook.data import hash_draws
 from secondlook.evaluation.statistics import LEAST_SEEDS, prediction_half_width
 from secondlook.figures import words
@@ -13,7 +14,6 @@ from secondlook.figures.marks import diamonds, label_rows, line_at, means, withi
 from secondlook.figures.tables import Table
 from secondlook.figures.template import COLOURS, MEASURED, PUBLISHED, SHARE, SYMBOLS, faded, finish
 from secondlook.figures.values import first_with, flat, needed, numbers, together
-from secondlook.recipe import nearest
 from secondlook.record import Record
 from secondlook.reports import Published, Report
 

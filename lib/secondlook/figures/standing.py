@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from secondlook.checks import nearest
 from secondlook.estimates import core_time
 from secondlook.figures import words
 from secondlook.figures.marks import diamonds, label_rows, within
 from secondlook.figures.tables import Html, Table, code, number
 from secondlook.figures.template import COLOURS, MEASURED, QUIET, finish
 from secondlook.figures.values import mean_interval
-from secondlook.recipe import nearest
 from secondlook.sections import INDICATIONS, RESTS_ON, VERDICTS
 
 VERDICT_COLOURS = dict(zip(VERDICTS, [COLOURS[c] for c in (2, 9, 6, 1, 4)]))

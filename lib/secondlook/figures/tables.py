@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from secondlook.checks import nearest
 from secondlook.estimates import core_time
 from secondlook.evaluation.costs import UPDATES
 from secondlook.figures import words
 from secondlook.figures.values import at_best, flat
-from secondlook.recipe import Recipe, nearest
+from secondlook.recipe import Recipe
 from secondlook.record import Record
 from secondlook.reports import Report
 

@@ -4,7 +4,8 @@ import torch
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
-from secondlook.recipe import STRICT, Amount, Classifier, RecipeError, checked
+from secondlook.checks import STRICT, RecipeError, checked
+from secondlook.recipe import Amount, Classifier
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -9,7 +9,8 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.optim import SGD, Adam, Adamax, AdamW, NAdam, Optimizer, RMSprop
 
-from secondlook.recipe import STRICT, Amount, BelowOne, RecipeError, chosen
+from secondlook.checks import STRICT, RecipeError, chosen
+from secondlook.recipe import Amount, BelowOne
 
 
 class ElementWise(Optimizer):

@@ -12,7 +12,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch.optim import Optimizer, lr_scheduler
 
-from secondlook.recipe import STRICT, Amount, BelowOne, Count, Positive, RecipeError, Share, Size, chosen
+from secondlook.checks import STRICT, RecipeError, chosen
+from secondlook.recipe import Amount, BelowOne, Count, Positive, Share, Size
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "constant": (),

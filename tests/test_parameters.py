@@ -2,13 +2,13 @@
 
 import pytest
 
-from secondlook.overrides import customised, given, verify
+from secondlook.parameters import customised, given, verify
 from secondlook.recipe import RecipeError
 from secondlook.reports import read
 
 
 def own(report, variant, profile="smoke", **values):
-    return customised(read(report), variant, profile, [0], values)[0].recipe
+    return customised(read(report), variant, profile, [0], values)[0]
 
 
 def test_empty_values_and_minus_one_are_as_the_report():
