@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from secondlook.experiments import classifier, linear, risk, vae
+from secondlook.experiments import classifier, filing, linear, risk, vae
 from secondlook.recipe import Recipe
 from secondlook.record import Records
 from secondlook.runs import Execution
@@ -77,7 +77,7 @@ def train(net: str, folder: Path) -> int:
     code = 1
     try:
         warnings.simplefilter("ignore")
-        classifier.SAVE_EVERY = linear.SAVE_EVERY = 0.01
+        filing.SAVE_EVERY = 0.01
         KINDS.get(net, classifier).produce([recipe(net)], Execution(records_dir=folder, runs_dir=folder, device="cpu"))
         code = 0
     finally:

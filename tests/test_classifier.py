@@ -177,7 +177,7 @@ def test_several_runs_at_a_time_give_the_records_that_one_thread_gives(tmp_path)
     alone = runs.produce(plans, execution[0])
     torch.set_num_threads(threads)
     several = runs.produce(plans, execution[1])
-    assert [r.recipe for r in several] == [p.recipe for p in plans]
+    assert [r.recipe for r in several] == plans
     assert [r.provenance["weights"] for r in several] == [r.provenance["weights"] for r in alone]
     assert {r.provenance["threads"] for r in several} == {1}
     assert {label for label, _ in told} == {"test, 3 runs, 2 at a time"}

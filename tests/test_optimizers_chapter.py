@@ -118,15 +118,6 @@ def test_a_path_keeps_at_most_thirty_points_evenly_and_the_start():
     assert path.rows[0].shape == (3,)
 
 
-def test_a_path_that_began_in_the_middle_is_not_whole(trained):
-    net, path, _ = trained
-    assert path.whole(4)
-    late = trajectory.Path(net, 4)
-    late.add(net, 3)
-    late.add(net, 4)
-    assert not late.whole(4)
-
-
 def test_a_large_net_has_no_path():
     assert trajectory.fits(models.build("keras_cnn", stage=3))
     assert not trajectory.fits(torch.nn.Linear(1000, 501))

@@ -18,7 +18,7 @@ import torch
 
 from secondlook import cli, runs
 from secondlook import record as records
-from secondlook.experiments import classifier
+from secondlook.experiments import filing
 from secondlook.record import RecordError, Records
 from secondlook.reports import parse
 from secondlook.runs import Execution
@@ -87,8 +87,8 @@ import sys
 from pathlib import Path
 import secondlook.cli as cli
 from secondlook.reports import parse
-from secondlook.experiments import classifier
-classifier.SAVE_EVERY = 0.1
+from secondlook.experiments import filing
+filing.SAVE_EVERY = 0.1
 cli.read = lambda name: parse(Path({report!r}).read_text(), Path({report!r}))
 sys.exit(cli.main(sys.argv[1:]))
 """
@@ -224,7 +224,7 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_command_with_a_clear_error
     monkeypatch.setattr(cli, "read", lambda name: parse(REPORT, Path("test.toml")))
     folders = [f"--{name}-dir={tmp_path}" for name in ("records", "runs", "data")]
     words = ["train", "test", "--run", "lenet", "--profile", "smoke", "--device", "cpu", "--max-minutes", "1", *folders]
-    monkeypatch.setattr(classifier, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(filing, "SAVE_EVERY", 0.0)
     assert cli.main(words) == 2
     assert "cannot be written (File exists)" in capsys.readouterr().err
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,9 +16,9 @@ from secondlook import models, weights
 from secondlook.checks import RecipeError, checked
 from secondlook.data import Images, draws, load, split
 from secondlook.data.loader import DeviceLoader
-from secondlook.experiments.filing import filed
+from secondlook.experiments.filing import checkpoint_for, filed
 from secondlook.experiments.outcome import outcome, telemetry
-from secondlook.experiments.provenance import provenance, versions
+from secondlook.experiments.provenance import provenance
 from secondlook.insight import trajectory
 from secondlook.models.counting import following, passes
 from secondlook.recipe import Classifier, Data, Recipe
@@ -30,8 +29,6 @@ from secondlook.training.fast import graph, side_by_side
 from secondlook.training.loop import check, train
 from secondlook.training.precision import flags, placement
 from secondlook.training.tracking import Tracker
-
-SAVE_EVERY = 60.0  # seconds between two checkpoints
 
 
 def produce(group: list[Recipe], execution) -> list[Record]:
@@ -193,9 +190,7 @@ def _checkpoint(tasks: list[Task], phase: str, how: dict) -> Checkpoint:
     for part, value in task.recipe.identity().items():
         inner = value if isinstance(value, dict) else {"": value}
         identity |= {f"{part}.{key}".strip("."): setting for key, setting in inner.items()}
-    circumstances = {"threads": torch.get_num_threads(), "versions": versions(), "device": task.device, **how}
-    path = Path(task.execution.runs_dir, "checkpoints", f"classifier-{name}{phase}.ckpt")
-    return Checkpoint(path, identity, circumstances, every=SAVE_EVERY, deadline=task.execution.deadline)
+    return checkpoint_for(f"classifier-{name}{phase}", identity, task.execution, device=task.device, **how)
 
 
 def _records(tasks: list[Task], run, before, checkpoint: Checkpoint) -> Iterator[Record]:

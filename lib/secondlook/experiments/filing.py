@@ -1,8 +1,21 @@
-"""The end of a run: its records on their shelves and read back, and only then nothing left of the way there."""
+"""Where a run saves itself on its way, and its end: its records on their shelves, and only then nothing left behind."""
 
 from collections.abc import Iterable
 
+import torch
+
+from secondlook.experiments.provenance import versions
 from secondlook.record import Record, folder_for, save
+from secondlook.training.checkpoint import Checkpoint
+
+SAVE_EVERY = 60.0  # seconds between two checkpoints
+
+
+def checkpoint_for(name: str, identity: dict, execution, **circumstances) -> Checkpoint:
+    """Where a phase saves itself; beside `circumstances`, threads and versions are told."""
+    told = {"threads": torch.get_num_threads(), "versions": versions(), **circumstances}
+    path = execution.runs_dir / "checkpoints" / f"{name}.ckpt"
+    return Checkpoint(path, identity, told, every=SAVE_EVERY, deadline=execution.deadline)
 
 
 def filed(records: list[Record], execution, checkpoints: Iterable = ()) -> list[Record]:

@@ -14,15 +14,14 @@ from torch import Tensor
 
 from secondlook.data import DATA_SETS, draws, hash_draws, load, split
 from secondlook.evaluation import metrics as measure
-from secondlook.experiments.filing import filed
-from secondlook.experiments.provenance import provenance, versions
+from secondlook.experiments.filing import checkpoint_for, filed
+from secondlook.experiments.outcome import rounded
+from secondlook.experiments.provenance import provenance
 from secondlook.recipe import Data, Linear, Recipe, RecipeError
 from secondlook.record import Record
 from secondlook.training import features
-from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.linear import Member, loss_and_gradient, penalty, penalty_gradient, train
 
-SAVE_EVERY = 60.0  # seconds between two checkpoints
 SMALL = 1000  # images in the course's validation and test sets
 DRAWS = 1000
 CHUNK = 2000
@@ -84,13 +83,8 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     started, clock = datetime.now(UTC), time.perf_counter()
     images = Images(first, execution.data_dir, test=any(r.settings.test for r in group))
     identity = hashlib.sha256("".join(r.id for r in group).encode()).hexdigest()[:16]
-    checkpoint = Checkpoint(
-        execution.runs_dir / "checkpoints" / f"linear-{identity}.ckpt",
-        {"runs": [r.id for r in group], "data": images.source.digest},
-        {"threads": torch.get_num_threads(), "versions": versions()},
-        every=SAVE_EVERY,
-        deadline=execution.deadline,
-    )
+    known = {"runs": [r.id for r in group], "data": images.source.digest}
+    checkpoint = checkpoint_for(f"linear-{identity}", known, execution)
     members = train(
         [r.settings for r in group], images.fetch, images.y, (images.x_val, images.y_val), first.seed,
         classes=images.classes, snapshots=12 if any(r.keep == "evidence" for r in group) else 0,
@@ -161,7 +155,7 @@ def _record(recipe: Recipe, member: Member, passed: tuple, images: Images, told:
         }
     history = {name: np.array(values, np.float32) for name, values in member.history.items()}
     status = "finished" if member.diverged_step is None else "diverged"
-    return Record(recipe, status, {k: _rounded(v) for k, v in metrics.items()}, history, arrays, told)
+    return Record(recipe, status, {k: rounded(v) for k, v in metrics.items()}, history, arrays, told)
 
 
 def _test(recipe: Recipe, member: Member, images: Images) -> tuple[dict, dict]:
@@ -177,7 +171,7 @@ def _test(recipe: Recipe, member: Member, images: Images) -> tuple[dict, dict]:
         metrics["test_accuracy_small"] = float(small.mean())
         metrics["small_draws"] = {"mean": small.mean(), "sd": small.std(ddof=1), "low": np.quantile(small, 0.025),
                                   "high": np.quantile(small, 0.975), "size": size, "draws": DRAWS}  # fmt: skip
-        metrics["small_draws"] = {k: _rounded(float(v)) for k, v in metrics["small_draws"].items()}
+        metrics["small_draws"] = {k: rounded(float(v)) for k, v in metrics["small_draws"].items()}
     arrays = {}
     if recipe.keep != "metrics":
         arrays = {"predictions": predictions.astype(np.uint8), "labels": labels.astype(np.uint8)}
@@ -230,10 +224,10 @@ def template_measures(weights: Tensor) -> dict:
     inside = torch.zeros(32, 32, dtype=torch.bool)
     inside[8:24, 8:24] = True
     mirror = (images * images.flip(2)).mean((1, 2, 3))
-    rounded = lambda t: [[round(v, 4) for v in row] for row in t.tolist()]  # noqa: E731
+    colours = lambda t: [[round(v, 4) for v in row] for row in t.tolist()]  # noqa: E731
     return {
-        "template_centre": rounded(images[:, inside].mean(1)),
-        "template_border": rounded(images[:, ~inside].mean(1)),
+        "template_centre": colours(images[:, inside].mean(1)),
+        "template_border": colours(images[:, ~inside].mean(1)),
         "template_symmetry": [round(v, 4) for v in mirror.tolist()],
     }
 
@@ -271,10 +265,3 @@ def _load(data: Data, data_dir: str):
 
 def _in_parts(transform, x: Tensor) -> Tensor:
     return torch.cat([transform(part) for part in x.split(CHUNK)])
-
-
-def _rounded(value):
-    """Six digits; None for what is not finite, which JSON has no word for."""
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -19,7 +19,7 @@ from secondlook.data import draws
 from secondlook.evaluation.metrics import bayes_rule, log_bayes_error
 from secondlook.experiments import vae
 from secondlook.experiments.classifier import build, phases
-from secondlook.experiments.filing import filed
+from secondlook.experiments.filing import checkpoint_for, filed
 from secondlook.experiments.gaussians import FloatLoader, Sample, deviation, digest, sample
 from secondlook.experiments.outcome import rounded
 from secondlook.experiments.provenance import provenance
@@ -202,9 +202,9 @@ class Experiment:
 
     def _checkpoint(self, phase: str):
         identity = {"phase": phase, **{f"settings.{k}": v for k, v in asdict(self.settings).items()}}
-        identity |= {"kind": "risk", "seed": self.recipe.seed, "side": self.side}
+        identity |= {"kind": "risk", "seed": self.recipe.seed, "side": self.side, "images": self.digest}
         name = f"risk-{self.recipe.id}.{phase}"
-        self.checkpoints.append(vae.checkpoint_for(name, identity, self.digest, self.execution))
+        self.checkpoints.append(checkpoint_for(name, identity, self.execution, device=self.device))
         return self.checkpoints[-1]
 
     def _progress(self, phase: str):

@@ -13,18 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from secondlook import models
-from secondlook.experiments import classifier
 from secondlook.experiments.classifier import Task, build
-from secondlook.experiments.filing import filed
+from secondlook.experiments.filing import checkpoint_for, filed
 from secondlook.experiments.outcome import rounded, telemetry
-from secondlook.experiments.provenance import provenance, versions
+from secondlook.experiments.provenance import provenance
 from secondlook.experiments.reading import Reading
 from secondlook.groups import READ, vae_training
 from secondlook.insight.embeddings import divergence
 from secondlook.recipe import VAE, Classifier, Recipe, RecipeError
 from secondlook.record import Record
 from secondlook.training import fast
-from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.loop import train
 from secondlook.training.precision import flags, placement
 from secondlook.training.run import Run
@@ -40,7 +38,8 @@ def produce(group: list[Recipe], execution) -> list[Record]:
     _check(group, tasks[0].classes)
     task, recipe, trained_on = tasks[0], group[0], vae_training(group[0])
     name = "vae-" + _short(json.dumps(trained_on, sort_keys=True))
-    checkpoint = checkpoint_for(name, trained_on, task.images.digest, execution)
+    known = {**trained_on, "images": task.images.digest}
+    checkpoint = checkpoint_for(name, known, execution, device=task.device)
     net = build(task.recipe.settings, task)
     to = placement(net, task.recipe.settings, task.device)
     with flags(recipe.settings.precision, task.device):
@@ -59,7 +58,7 @@ def produce(group: list[Recipe], execution) -> list[Record]:
         words = {"data": asdict(recipe.data), **{k: getattr(recipe.settings, k) for k in READ if k != "svm_head"}}
         key = json.dumps(words, sort_keys=True)
         if key not in readings:
-            own = checkpoint_for(f"{name}.{_short(key)}", {**trained_on, "read": key}, task.images.digest, execution)
+            own = checkpoint_for(f"{name}.{_short(key)}", {**known, "read": key}, execution, device=task.device)
             readings[key] = Reading(recipe, task, run, own, clean_loader(task, "test", to))
         record = _record(recipe, task, run, readings[key])
         with flags(recipe.settings.precision, task.device):
@@ -91,14 +90,6 @@ def _check(group: list[Recipe], classes: int) -> None:
                 f"{recipe}: svm_head 'as_coded' has one target for both of two classes, here are {classes}; "
                 "use 'hinge' or 'linear_svc'"
             )
-
-
-def checkpoint_for(name: str, identity: dict, digest: str, execution) -> Checkpoint:
-    """Where a phase saves itself."""
-    told = {"threads": torch.get_num_threads(), "versions": versions(), "device": execution.resolved_device()}
-    path = execution.runs_dir / "checkpoints" / f"{name}.ckpt"
-    every = classifier.SAVE_EVERY
-    return Checkpoint(path, {**identity, "images": digest}, told, every=every, deadline=execution.deadline)
 
 
 def _short(text: str) -> str:

@@ -35,10 +35,6 @@ class Path:
             self.rows.append(flat_weights(net))
             self.epochs.append(epoch)
 
-    def whole(self, epochs: int) -> bool:
-        """Whether it holds all of a training of so many epochs."""
-        return len(self.rows) == 1 + epochs // self.every
-
 
 def fits(net: nn.Module) -> bool:
     """Whether the path of this net is small enough to be kept."""

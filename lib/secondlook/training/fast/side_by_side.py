@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from secondlook.recipe import Classifier
-
 
 class SideBySide(nn.Module):
     """K nets of one architecture as one: images (K, B, C, S, S) to logits (K, B, classes)."""
@@ -85,12 +83,6 @@ class Loaders:
     def evaluation_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         for batches in zip(*(loader.evaluation_batches() for loader in self.loaders), strict=True):
             yield _stacked(batches)
-
-
-def fits(settings: Classifier) -> bool:
-    """Whether seeds of these settings can share a group: a fixed length, and nothing that one member decides."""
-    decides = settings.early_stopping or settings.restore_best or settings.schedule.get("name") == "plateau"
-    return not (decides or settings.first)
 
 
 def first(net: nn.Module) -> nn.Module:
