@@ -43,8 +43,7 @@ def techniques(e: Evidence, pairs: dict, runs: dict) -> Verdict:
     ours = _paired(e, pairs, told)
     gains = {NAMES[n]: e.numbers(a, "test_accuracy") - e.numbers(b, "test_accuracy") for n, (a, b) in ours.items()}
     outcome = forms.every(gains)
-    why = f"{outcome.why}; {told}"
-    return replace(outcome, why=why, published=None, measured=forms.means(*gains.values()))
+    return replace(outcome, why=f"{outcome.why}; {told}", published=None, measured=forms.means(*gains.values()))
 
 
 def first_to(e: Evidence, first: list, targets: list) -> Verdict:
@@ -71,12 +70,11 @@ def efficient(e: Evidence, first: str, target: float) -> Verdict:
     """
     curves = _logs(e, FINAL)
     seconds = {n: np.r_[c["seconds"][1:].mean(), c["seconds"][1:]] for n, c in curves.items()}
-    accuracy = {n: c["test_accuracy"][-1] for n, c in curves.items()}
     pace = {n: own.mean() for n, own in seconds.items()}
     arrival = {n: seconds_to(c["test_accuracy"], target, seconds[n]) for n, c in curves.items()}
     rounding = max(epochs_to(c["test_accuracy"], target) for c in curves.values())  # a second for each epoch
     parts = {
-        "the highest accuracy": _alone(accuracy, first, 1),
+        "the highest accuracy": _alone({n: c["test_accuracy"][-1] for n, c in curves.items()}, first, 1),
         "the shortest epochs": _alone(pace, first, -1, within=1.0),
         f"the fewest seconds to {100 * target:g} %": _alone(arrival, first, -1, within=rounding),
     }
@@ -209,8 +207,7 @@ def two_runs(e: Evidence, published: list) -> Verdict:
 
 def frozen(e: Evidence, epoch: int, rate: float, change: float) -> Verdict:
     """From `epoch` on the coded rate is below `rate` of the first, and no logged test accuracy moves by `change`."""
-    schedule = e.recipes("final-adam")[0].settings.schedule
-    left = float(rate_left(schedule, epoch + 1)[-1])
+    left = float(rate_left(e.recipes("final-adam")[0].settings.schedule, epoch + 1)[-1])
     moved = {n: float(np.ptp(c["test_accuracy"][epoch:])) for n, c in _logs(e, FINAL).items()}
     told = f"in epoch {epoch + 1} the rate is {left:.1e} of the first; from there on the test accuracy moves by "
     parts = {"the rate is that low": left < rate, "nothing moves": max(moved.values()) < change}
