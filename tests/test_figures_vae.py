@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_up import title
 from PIL import Image
 
 from secondlook import figures, reports
@@ -93,10 +94,6 @@ def curves():
 
 def seeds(make, count=3, **more):
     return [make(seed=s, **more) for s in range(count)]
-
-
-def title(figure):
-    return figure.layout.title.text.replace("<br>", " ")
 
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (2, 8, 28, 28), np.uint8)

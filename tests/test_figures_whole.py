@@ -6,6 +6,7 @@ import test_figures as linear
 import test_figures_alexnet as alexnet
 import test_figures_insight as insight
 import test_figures_optimizers as optimizers
+import test_figures_training as training
 import test_figures_vae as vae
 
 LINEAR, INSIGHT = linear.seeds(), [insight.made_up(s) for s in range(2)]
@@ -15,6 +16,7 @@ DRAWN = {
     **{f"optimizers {name}": draw for name, draw in optimizers.DRAWN.items()},
     **{f"vae {name}, {n}": lambda d=draw, n=n: d(n) for name, draw in vae.DRAWN.items() for n in (1, 3, 6)},
     **{f"alexnet {name}": draw for name, draw in alexnet.DRAWN.items()},
+    "training": training.of_two,
 }
 
 

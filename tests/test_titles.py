@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up import title
 
 from secondlook import figures, reports
 from secondlook.evaluation import metrics
@@ -57,10 +58,6 @@ BY_CLASS = {
     "hardest": hardest_classes,
     "embedding": lambda own: figures.embedding(own[0]),
 }
-
-
-def title(figure):
-    return figure.layout.title.text.replace("<br>", " ")
 
 
 @pytest.mark.parametrize("name", BY_NUMBER)
