@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from secondlook.chapter import _progress, _recipes, open_chapter
+from secondlook.chapter import _recipes, open_chapter
 from secondlook.data import DataError
 from secondlook.figures import combinations, comparison, kernels, roc, sweep, templates, top_confusions
 from secondlook.figures.words import caption
@@ -278,16 +278,3 @@ def test_what_is_missing_names_the_command_and_for_own_settings_the_way(tmp_path
 def test_as_many_runs_train_at_a_time_as_the_machine_takes_at_this_profile(tmp_path, monkeypatch):
     monkeypatch.setattr("secondlook.chapter.side_by_side", {"smoke": 7}.get)
     assert chapter(tmp_path, train="never").execution.processes == 7
-
-
-def test_progress_in_a_notebook_estimates_from_what_is_done_now(monkeypatch, capsys):
-    now = 0.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    tell = _progress()
-    for share in (0.5, 0.55, 0.6, 0.65):
-        tell("run", share)
-        now += 20.0
-    assert capsys.readouterr().out.splitlines() == [
-        "run:  55%, 20 s, about 180 s left",
-        "run:  65%, 60 s, about 140 s left",
-    ]

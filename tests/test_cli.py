@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from secondlook.arguments import seeds
-from secondlook.cli import Bar, main
+from secondlook.bar import Bar
+from secondlook.cli import main
 from secondlook.reports import ROOT
 
 

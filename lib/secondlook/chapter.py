@@ -10,6 +10,7 @@ from pathlib import Path
 
 from plotly.graph_objects import Figure
 
+from secondlook.bar import Bar
 from secondlook.claims.judge import judge
 from secondlook.claims.standing import attempts, standing
 from secondlook.data import DATA_SETS
@@ -123,7 +124,8 @@ class Chapter(Pictures):
         """
         shown, *others = arguments
         if not (shown if records is None else records):
-            return Notice(" ".join(self._missing_lines()) or "There are no records of this run in this profile.")
+            reason = getattr(shown, "reason", "") or " ".join(self._missing_lines())
+            return Notice(reason or "There are no records of this run in this profile.")
         kept, left = together(shown)
         names = labels(kept)
         try:
@@ -230,7 +232,7 @@ def open_chapter(
         execution.resolved_device()
     if records_dir:
         execution.runs_dir = records / "runs"
-    execution.progress = _progress()
+    execution.progress = Bar(every=0.5)
     execution.processes = side_by_side(profile)
     recipes = _recipes(report, profile, seed_list(seeds))
     changed = given_settings(overrides)
@@ -272,22 +274,3 @@ def _setting(name: str, value) -> str:
 def _named(value, names: dict[str, str]):
     """A table by label, such as of published numbers, under the labels that are shown."""
     return {names.get(k, k): v for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _progress():
-    """Text progress for a notebook, at most one line for every tenth of a group that takes its time."""
-    import time
-
-    state = {"label": None, "start": 0.0, "first": 0.0, "next": 5.0}
-
-    def tell(label: str, share: float) -> None:
-        now = time.monotonic()
-        if label != state["label"]:
-            state.update(label=label, start=now, first=share, next=5.0)
-        spent, gained = now - state["start"], share - state["first"]
-        if spent >= state["next"] and gained > 0.01:
-            whole = spent / gained
-            state["next"] = spent + max(5.0, whole / 10)
-            print(f"{label}: {share:4.0%}, {spent:.0f} s, about {whole * (1 - share):.0f} s left", flush=True)
-
-    return tell

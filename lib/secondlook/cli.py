@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 from secondlook.arguments import parser
+from secondlook.bar import Bar
 from secondlook.parameters import ParameterError
 from secondlook.recipe import Recipe, RecipeError
 from secondlook.record import RecordError, Records, folder_for
@@ -151,30 +152,6 @@ def _train(arguments) -> int:
 
 def _counted(count: int) -> str:
     return f"{count} record{'s' * (count != 1)}"
-
-
-class Bar:
-    """A progress bar that starts anew with every label, on a terminal or in a log."""
-
-    def __init__(self):
-        self._bar, self._label = None, None
-
-    def __call__(self, label: str, share: float) -> None:
-        from tqdm import tqdm
-
-        if label != self._label:
-            self.close()
-            self._label = label
-            form = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} < {remaining}"
-            # what a run that goes on has done already is no measure of speed, neither for the estimate nor for miniters
-            every = {"mininterval": 0.5 if sys.stderr.isatty() else 10, "miniters": 0}
-            self._bar = tqdm(total=1.0, initial=share, desc=label, bar_format=form, **every)
-        self._bar.update(share - self._bar.n)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar, self._label = None, None
 
 
 def _execute(arguments) -> int:
