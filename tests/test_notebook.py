@@ -5,10 +5,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from secondlook.chapter import open_chapter
 from secondlook.data import standins
-from secondlook.notebook import few_images, layer_table, live_loss, recipe_table, source
+from secondlook.figures import Notice, comparison
+from secondlook.notebook import (
+    few_images,
+    layer_table,
+    live_loss,
+    prediction,
+    recipe_table,
+    small_recipe,
+    source,
+    train_beside,
+)
+from secondlook.parameters import changed
+from secondlook.predict import predict
 from secondlook.recipe import Data
 from secondlook.reports import read
 
@@ -72,3 +86,35 @@ def test_every_stated_setting_is_one_and_the_others_are_called_assumed(name):
     first = recipe_table(own[0], {"batch_size": "text"})
     assert {row[0]: row[2] for row in first.rows}["batch size"] == "text"
     assert {row[2] for row in first.rows} == {"text", "we assume"}
+
+
+@pytest.fixture
+def linear(tmp_path):
+    folders = {"data_dir": str(tmp_path), "records_dir": str(tmp_path)}
+    return open_chapter("linear", profile="full", variant="as_coded", train="never", **folders)
+
+
+def test_a_trial_without_images_trains_both_runs_on_stand_ins_beside_each_other(linear, capsys):
+    as_report = small_recipe(linear, "c4-full")
+    tried = train_beside(linear, {"report": as_report, "yours": changed(as_report, learning_rate=1e-7)})
+    assert {label: own[0].recipe.settings.learning_rate for label, own in tried.items()}["yours"] == 1e-7
+    assert {own[0].recipe.data.source for own in tried.values()} == {"standin"}
+    assert "Training takes about" in capsys.readouterr().out
+    assert linear.draw(comparison, tried).layout.yaxis.ticktext == ("report", "yours")
+
+
+def test_in_a_build_of_the_book_a_trial_says_what_it_would_take(linear, monkeypatch):
+    monkeypatch.setenv("SECONDLOOK_TRAIN", "never")
+    as_report = small_recipe(linear, "c4-full")
+    shown = linear.draw(comparison, train_beside(linear, {"report": as_report}))
+    assert isinstance(shown, Notice)
+    assert "Training takes about" in str(shown)
+    assert "SECONDLOOK_TRAIN=never" in str(shown)
+
+
+def test_the_weights_of_the_project_answer_a_drawing_with_its_heat_map():
+    drawn = Image.new("L", (60, 60))
+    drawn.paste(255, (28, 10, 33, 50))  # a one
+    figure = prediction(predict("vae/vgg-noisy", drawn))
+    assert figure.layout.title.text.startswith("1, ")
+    assert figure.layout.images[0].source.startswith("data:image/webp")

@@ -17,8 +17,8 @@ READ = """
 import json, sys, time
 cells = json.load(open(sys.argv[1]))["cells"]
 scope = {}
-for cell in cells:  # without those that show a model, its recipe, a training step or a method
-    if cell["cell_type"] == "code" and not cell["id"].startswith(("plain-", "recipe", "method-")):
+for cell in cells:  # without those that show a model, its recipe, a training step, a method or a trial
+    if cell["cell_type"] == "code" and not cell["id"].startswith(("plain-", "recipe", "method-", "try-")):
         exec("".join(cell["source"]), scope)
 print(json.dumps([name for name in ("torch", "torchvision", "umap", "papermill") if name in sys.modules]))
 """

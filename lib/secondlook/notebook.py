@@ -1,8 +1,8 @@
-"""What the teaching cells of a notebook use: source code on the page, a few images as tensors, a loss curve."""
+"""What the teaching cells of a notebook use: source code, a few images as tensors, a loss curve, runs to try."""
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,10 +11,14 @@ from IPython.display import Markdown
 from torch import Tensor, nn
 
 from secondlook.data import standins
+from secondlook.figures.marks import webp
 from secondlook.figures.tables import Table, table
 from secondlook.figures.template import COLOURS, DASHES, faded, finish
 from secondlook.models import macs, parameter_count
+from secondlook.predict import Prediction
 from secondlook.recipe import Data, Recipe
+from secondlook.record import Records
+from secondlook.runs import estimate_for, load_or_train, without_record
 
 FOLLOWS = ("data.split_seed", "model.image_size", "model.num_classes")  # from seed and data
 
@@ -102,3 +106,48 @@ def live_loss(losses: Mapping[str, Sequence[float]], where: str, chance: float |
     figure.update_layout(xaxis_title="step", yaxis_title="training loss, mean of a tenth of the steps", hovermode="x")
     title = f"Training loss in {max(map(len, losses.values()))} steps: {', '.join(ends.values())}"
     return finish(figure, id, title, "Line chart of the loss of each training step", f"live · {where}", 320)
+
+
+class Trained(dict):
+    """Lists of records by label; `reason` says why there are none."""
+
+    reason = ""
+
+
+def small_recipe(chapter, run: str, variant: str | None = None) -> Recipe:
+    """The first seed of a run as it trains in a minute or two: `quick`, or `smoke` where no images are at hand."""
+    profile = "smoke" if chapter.profile == "smoke" or chapter.images is None else "quick"
+    return chapter.report.recipes(run, variant or chapter.variant, profile)[0]
+
+
+def train_beside(chapter, recipes: Mapping[str, Recipe], max_minutes: float = 10.0) -> Trained:
+    """The records of labelled recipes, trained with a progress bar where there are none yet.
+
+    How long that takes is printed first. Where one cannot be trained, as in a build of the book, there are none.
+    """
+    wanted, execution = list(recipes.values()), replace(chapter.execution, deadline=None, processes=1)
+    missing, found = without_record(wanted, Records(execution.records_dir, execution.runs_dir)), Trained()
+    takes = f"Training takes {estimate_for(missing, execution)}" if missing else "Trained before"
+    print(f"{takes}: {', '.join(map(str, missing or wanted))}", flush=True)
+    outcome = load_or_train(wanted, execution, max_minutes=max_minutes)
+    if outcome.missing:
+        found.reason = f"{takes}. It was not begun: {outcome.reason}."
+        return found
+    found |= {label: [record] for label, record in zip(recipes, outcome.records)}
+    return found
+
+
+def prediction(found: Prediction, id: str = "own-image") -> go.Figure:
+    """An image under the Grad-CAM of the answer, and the five largest probabilities beside it."""
+    best = dict(list(found.probabilities.items())[:5][::-1])
+    answer = next(iter(found.probabilities))
+    figure = go.Figure(go.Bar(x=list(best.values()), y=list(best), orientation="h", marker_color=COLOURS[0],
+                              hovertemplate="%{y}: %{x:.1%}<extra></extra>"))  # fmt: skip
+    figure.add_layout_image(source=webp(np.asarray(found.picture), quality=80), xref="paper", yref="paper",
+                            x=0, y=1, sizex=0.42, sizey=1, xanchor="left", yanchor="top")  # fmt: skip
+    figure.update_xaxes(domain=[0.58, 1], range=[0, 1], tickformat=".0%", title="probability")
+    recipe, accuracy = found.record.recipe, found.record.metrics["test_accuracy"]
+    title = f"{answer.capitalize()}, {found.probabilities[answer]:.1%}: the answer of {recipe.run}"
+    shows = f"An image under a heat map, and a bar chart of the probabilities of {len(best)} classes"
+    note = f"{recipe.variant.replace('_', ' ')}, {recipe.profile} · test accuracy {accuracy:.1%}"
+    return finish(figure, id, title, shows, note, 320)

@@ -150,9 +150,7 @@ def customised(report: Report, variant: str, profile: str, seeds: list[int] | No
     headline = [r for r in report.recipes(None, variant, profile, seeds) if r.headline]
     own = [r for r in headline if r.run == headline[0].run]
     keeps = ["evidence"] + ["predictions"] * (len(own) - 1)  # whatever the profile: a reader sees every figure of it
-    recipes = [_changed(replace(r, keep=k), values) for r, k in zip(own, keeps)]
-    verify(recipes[0])
-    return recipes
+    return [changed(replace(r, keep=k), **values) for r, k in zip(own, keeps)]
 
 
 def verify(recipe: Recipe) -> None:
@@ -178,6 +176,13 @@ def verify(recipe: Recipe) -> None:
             models.build(name, **options)
     except (TypeError, ValueError) as error:
         raise RecipeError(str(error)) from None
+
+
+def changed(recipe: Recipe, **values) -> Recipe:
+    """The recipe with a reader's own settings, by the names of a chapter's parameters. Raises as `customised`."""
+    own = _changed(recipe, values)
+    verify(own)
+    return own
 
 
 def _changed(recipe: Recipe, values: dict) -> Recipe:

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from secondlook.recipe import PROFILES, RecipeError
 from secondlook.record import Record, RecordError, Records
-from secondlook.reports import read
+from secondlook.reports import ROOT, read
 
 SHOWN = 448  # pixels a side of the picture with the heat map
 
@@ -40,12 +40,19 @@ def trained(name: str, records: Records, runs_dir: Path, variant: str | None = N
                       "(--profile reduced or quick takes less time than full)")  # fmt: skip
 
 
-def predict(name: str, image: Path, records: Records, runs_dir: Path, variant: str | None = None) -> Prediction:
-    """What the model `name` says of the image in a file, cut to its middle square and scaled as its data set is.
+def predict(
+    name: str,
+    image: Path | Image.Image,
+    records: Records | None = None,
+    runs_dir: Path | None = None,
+    variant: str | None = None,
+) -> Prediction:
+    """What the model `name` says of an image or an image file, cut to its middle square and scaled as its data set is.
 
     Greyscale for a model of digits, white on black: a bright background is inverted. Raises RecordError for what is no
-    image, besides what `trained` raises.
+    image, besides what `trained` raises. Folders that are not given are the project's.
     """
+    records, runs_dir = records or Records(ROOT / "records"), runs_dir or ROOT / "runs"
     record, model = trained(name, records, runs_dir, variant)
     pixels = pixels_of(image, model.image_size, len(model.mean))
     found = model.probabilities(pixels[None])[0]
@@ -54,14 +61,14 @@ def predict(name: str, image: Path, records: Records, runs_dir: Path, variant: s
     return Prediction(record, {model.class_names[i]: float(found[i]) for i in order}, picture)
 
 
-def pixels_of(path: Path, side: int, channels: int) -> np.ndarray:
-    """The middle square of the image in a file, uint8 (side, side, 3), or (side, side) of a digit, light on dark."""
+def pixels_of(path: Path | Image.Image, side: int, channels: int) -> np.ndarray:
+    """The middle square of an image or a file, uint8 (side, side, 3), or (side, side) of a digit, light on dark."""
     try:
-        with Image.open(path) as opened:
+        with path.copy() if isinstance(path, Image.Image) else Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened).convert("RGB" if channels == 3 else "L")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise RecordError(f"{path}: not an image that can be read ({error}); give a PNG, JPEG or WebP file") from None
-    pixels = np.asarray(ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS))
+    pixels = np.array(ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS))
     return 255 - pixels if channels == 1 and np.median(pixels) > 127 else pixels
 
 
