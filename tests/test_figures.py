@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -550,7 +551,7 @@ class Tags(html.parser.HTMLParser):
 
 
 JUDGED = {
-    "id": "L1", "report": "linear", "says": "A < B", "verdict": "direction reproduced", "published": 0.392,
+    "id": "L2", "report": "linear", "says": "A < B", "verdict": "direction reproduced", "published": [0.3802, 0.392],
     "measured": [0.3371, 0.33], "interval": [[0.31, 0.36], [0.3, 0.35]], "seeds": [0, 1, 2], "profile": "full",
     "data": "CIFAR-10",
     "records": ["0123456789abcdef", "1" * 16, "2" * 16, "3" * 16], "why": "see `code`",
@@ -578,7 +579,8 @@ def test_indications_stand_in_a_column_of_their_own_beside_no_verdict():
     }
     shown = figures.verdicts([JUDGED, {**JUDGED, "verdict": "not run", "indication": said}])
     assert shown.rows[0][-1] == ""
-    assert "32 pixels: <strong>holds</strong> (p = 0.003, 6 seeds)<details>" in shown._repr_html_()
+    assert '<span class="verdict indication-holds">holds</span>' in shown._repr_html_()
+    assert "<summary>32 pixels: holds (p = 0.003, 6 seeds)</summary>" in shown._repr_html_()
     assert "so &amp; so" in shown._repr_html_()
     assert said["says"] in repr(shown)
     assert len(figures.verdicts([JUDGED]).columns) == len(shown.columns) - 1
@@ -609,6 +611,33 @@ def test_what_a_verdict_rests_on_stands_below_its_badge_and_is_counted():
     assert told.rows[1][1:] == ("", 1, 1, "", "")
     measured = figures.grounds({"one": [SimpleNamespace(verdict="contradicted", rests_on="measurement")]})
     assert "1 of the 1 contradicted claims on a measurement" in measured.caption
+
+
+def test_numbers_of_a_claim_have_their_unit_and_a_link_leads_to_its_figure():
+    (row,) = figures.verdicts([JUDGED], page="../notebooks/linear.html").rows
+    assert row[3:5] == ("38.02 %; 39.2 %", "33.71 %; 33.00 %")
+    assert 'href="../notebooks/linear.html#published-against-measured"' in row[2].markup
+    (other,) = figures.verdicts([{**JUDGED, "id": "L4", "measured": [0.9994, -7.3e-05]}]).rows
+    assert other[3:5] == ("", "")  # what these numbers are, the reason says
+
+
+@pytest.mark.parametrize(
+    ("why", "verdict", "line"),
+    [
+        ("One reason. Another.", "reproduced", "One reason"),
+        ("Missing: 6 of 6 by `a`, 5 of 6 by `b`.", "not run", "waits for 11 full records"),
+        ("A reason, " * 30, "inconclusive", ("A reason, " * 15).rstrip(", ") + " …"),
+    ],
+)
+def test_the_reason_of_a_verdict_stands_in_one_line(why, verdict, line):
+    ((_, _, claim, *_),) = figures.verdicts([{**JUDGED, "why": why, "verdict": verdict}]).rows
+    assert f"<summary>{line}</summary>" in claim.markup
+
+
+def test_every_claim_names_a_figure_that_its_chapter_has():
+    for name in reports.chapters():
+        shown = (Path(__file__).parent / "pages" / f"{name}.txt").read_text().split()
+        assert {c.figure for c in reports.read(name).claims.values() if c.figure} <= set(shown)
 
 
 def test_an_unknown_verdict_is_refused():

@@ -13,7 +13,9 @@ import nbformat
 import pytest
 from browser import draw_all, launched, page_report, visit
 
-from secondlook.figures import fallback
+from secondlook.claims.indications import Indication
+from secondlook.claims.judge import Judgement
+from secondlook.figures import board, fallback
 from secondlook.publish.math import FormulaError, mathml
 from secondlook.publish.render import figure_html
 
@@ -93,6 +95,19 @@ $$ (gradient)
 
 The gradient is {eq}`gradient`.
 """
+
+
+def judged(report: str, id: str, verdict: str, indication=None) -> Judgement:
+    seeds = list(range(3 * int(id[1:])))
+    return Judgement(id, report, f"claim {id}", verdict, None, None, None, seeds, "full", "", [], "Why. More.", "",
+                     indication)  # fmt: skip
+
+
+HOLDS = Indication("holds", "32 pixels: holds", "Why.", [0], "32 pixels", None, ["a" * 16])
+BOARD = {
+    "A linear classifier": [judged("linear", "L2", "reproduced"), judged("linear", "L10", "inconclusive")],
+    "VGG": [judged("vgg", "V1", "inconclusive"), judged("vgg", "V2", "not run", HOLDS)],
+}
 VERDICTS = [
     "reproduced",
     "direction-reproduced",
@@ -117,7 +132,8 @@ def write_book(folder: Path) -> None:
     notebook = nbformat.v4.new_notebook()
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     code = [nbformat.v4.new_code_cell(text.strip()) for text in (LINES, CELLS)]
-    notebook.cells = [nbformat.v4.new_markdown_cell(FORMULAS), *code]
+    raw = f"```{{raw}} html\n{board(BOARD).markup}\n```"
+    notebook.cells = [nbformat.v4.new_markdown_cell(FORMULAS), *code, nbformat.v4.new_markdown_cell(raw)]
     (folder / "notebooks").mkdir()
     nbformat.write(notebook, folder / "notebooks" / "figures.ipynb")
 
@@ -485,6 +501,39 @@ def test_tables_of_a_notebook_stand_on_the_page_itself_in_the_dark(browser, page
     with visit(browser, page, theme="dark") as seen:
         paper = seen.page.locator(".text_html:has(table)").evaluate("box => getComputedStyle(box).backgroundColor")
         assert paper == "rgba(0, 0, 0, 0)"
+
+
+ROWS = """() => [...document.querySelectorAll('.sl-board tbody tr:not(.sl-group)')].filter(row => row.offsetHeight)
+  .map(row => row.cells[0].textContent)"""
+
+
+@pytest.mark.browser
+def test_the_menus_of_the_claims_hide_what_is_not_asked_for(browser, page):
+    with visit(browser, page) as seen:
+        menus = seen.page.locator(".sl-board select")
+        assert seen.page.evaluate(ROWS) == ["L2", "L10", "V1", "V2"]
+        menus.nth(1).select_option(label="inconclusive (2)")
+        assert seen.page.evaluate(ROWS) == ["L10", "V1"]
+        menus.nth(0).select_option("r-vgg")
+        assert seen.page.evaluate(ROWS) == ["V1"]
+        menus.nth(1).select_option("")
+        menus.nth(2).select_option("i-holds")
+        assert seen.page.evaluate(ROWS) == ["V2"]
+        assert seen.page.locator(".sl-group").nth(0).is_hidden()
+
+
+@pytest.mark.browser
+def test_the_headings_of_the_claims_sort_each_report_from_the_keyboard(browser, page):
+    with visit(browser, page) as seen:
+        heads = seen.page.locator(".sl-board thead th")
+        heads.nth(0).locator("button").focus()
+        for way, ids in (("ascending", ["L2", "L10", "V1", "V2"]), ("descending", ["L10", "L2", "V2", "V1"])):
+            seen.page.keyboard.press("Enter")
+            assert heads.nth(0).get_attribute("aria-sort") == way
+            assert seen.page.evaluate(ROWS) == ids
+        heads.nth(1).locator("button").click()
+        assert seen.page.evaluate(ROWS) == ["L2", "L10", "V1", "V2"]  # by the order of verdicts
+        assert heads.nth(0).get_attribute("aria-sort") is None
 
 
 CONTRAST = """() => [...document.querySelectorAll('.verdict')].map(badge => {

@@ -303,8 +303,21 @@
     box.setAttribute("aria-label", label);
   }
 
+  /* A heading of the table of claims sorts the rows of each report, up and down in turn. */
+  function sort({ target }) {
+    const head = target.closest(".sl-board thead th:has(button)");
+    if (!head) return;
+    const way = head.ariaSort === "ascending" ? "descending" : "ascending";
+    head.parentElement.querySelectorAll("[aria-sort]").forEach((other) => other.removeAttribute("aria-sort"));
+    head.setAttribute("aria-sort", way);
+    const key = (row) => row.cells[head.cellIndex].dataset.sort ?? row.cells[head.cellIndex].textContent;
+    const order = (a, b) => (way === "ascending" ? 1 : -1) * key(a).localeCompare(key(b), "en", { numeric: true });
+    for (const body of head.closest("table").tBodies) body.append(...[...body.rows].slice(1).sort(order));
+  }
+
   function start() {
     scrollable();
+    addEventListener("click", sort);
     for (const element of document.querySelectorAll("figure.sl-figure")) {
       const plot = element.querySelector(".sl-plot");
       figures.set(plot.id, { element, plot });

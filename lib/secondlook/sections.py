@@ -92,12 +92,16 @@ class Published:
 
 @pydantic.dataclasses.dataclass(frozen=True, config=STRICT)
 class Claim:
-    """A checkable statement. `options` are the arguments of its form (see `secondlook.claims`)."""
+    """A checkable statement. `options` are the arguments of its form (see `secondlook.claims`).
+
+    `figure` is the id of the chapter's figure that shows it, "" where none does.
+    """
 
     id: str
     says: str
     form: str
     where: str = ""
+    figure: str = ""
     variant: Literal[VARIANTS] = "as_published"
     why: str = ""
     ours: bool = False

@@ -2,6 +2,7 @@
 # ruff: noqa: F401  what a notebook calls as `figures.…`
 
 from secondlook.figures import fallback  # registers what a figure says where nothing draws it
+from secondlook.figures.board import board, verdicts
 from secondlook.figures.comparisons import combinations, comparison, sweep
 from secondlook.figures.confusions import confusion, confusion_difference, misclassified, top_confusions
 from secondlook.figures.curves import loss_curves, training_curves
@@ -15,7 +16,7 @@ from secondlook.figures.published import Row, published_against_measured, publis
 from secondlook.figures.rankings import Measure, measures, ranking
 from secondlook.figures.saliency import cam_focus, deletion_insertion, random_weights, shuffled_parts
 from secondlook.figures.scores import calibration, roc, roc_edge
-from secondlook.figures.standing import aims, aims_table, grounds, scoreboard, verdicts
+from secondlook.figures.standing import aims, aims_table, grounds, scoreboard
 from secondlook.figures.tables import Notice, missing_table, settings_table, step_costs, table
 from secondlook.figures.template import finish
 from secondlook.figures.weights import kernels, template_measures, templates

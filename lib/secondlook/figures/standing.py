@@ -3,27 +3,26 @@
 An attempt is one of `claims.standing.attempts`: aim, records, missing plans, and a state that is a word.
 """
 
-import html
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
 
-from secondlook.checks import nearest
 from secondlook.estimates import core_time
 from secondlook.figures import words
 from secondlook.figures.marks import diamonds, label_rows, within
-from secondlook.figures.tables import Html, Table, code, number
-from secondlook.figures.template import COLOURS, MEASURED, QUIET, finish
+from secondlook.figures.tables import Table
+from secondlook.figures.template import COLOURS, MEASURED, finish
 from secondlook.figures.values import mean_interval
 from secondlook.sections import INDICATIONS, RESTS_ON, VERDICTS
 
-VERDICT_COLOURS = dict(zip(VERDICTS, [COLOURS[c] for c in (2, 9, 6, 1, 4)]))
-INDICATION_COLOURS = dict(zip(INDICATIONS, [COLOURS[c] for c in (2, 6, 1)]))
+# the families of the badges: green, blue, red, amber, violet, and greys for what was not judged
+GREEN, BLUE, RED, AMBER, VIOLET = COLOURS[2], COLOURS[4], COLOURS[6], "#d99a00", COLOURS[5]
+GREYS = ("#59626c", "#8d97a2", "#c3cad2")
+VERDICT_COLOURS = dict(zip(VERDICTS, (GREEN, BLUE, RED, AMBER, VIOLET, *GREYS)))
+INDICATION_COLOURS = dict(zip(INDICATIONS, (GREEN, RED, AMBER, GREYS[1])))
 AIM = COLOURS[2]
-SHORT = 7  # digits of a record's id
-SHOWN = 3  # ids, or numbers, in a cell
 
 
 def scoreboard(judgements: dict[str, list], id: str = "claims-by-verdict") -> go.Figure:
@@ -58,7 +57,7 @@ def _bars(figure: go.Figure, counts: dict[str, Counter], kinds: Sequence[str], c
         numbers = [count[word] for count in counts.values()]
         figure.add_bar(
             y=list(counts), x=numbers, orientation="h", name=f"{kind}{word} ({total[word]})",
-            marker_color=colours.get(word, QUIET), text=[n or "" for n in numbers], textangle=0,
+            marker_color=colours[word], text=[n or "" for n in numbers], textangle=0,
             hovertemplate="%{y}: %{x} " + word + "<extra></extra>", **options,
         )  # fmt: skip
 
@@ -76,65 +75,6 @@ def grounds(judgements: dict[str, list]) -> Table:
     ours = found["contradicted", "measurement"] or "none"
     told = f"{ours} of the {against} contradicted claims on a measurement of this project"
     return Table(("verdict", *RESTS_ON), tuple(rows), f"What verdicts rest on: {told}")
-
-
-def verdicts(judgements: Iterable, caption: str = "Claims and their verdicts") -> Table:
-    """Every claim with its verdict, what that rests on and its numbers, from judgements or their dicts.
-
-    Why, interval and records unfold. What reduced runs indicate of claims not run has a column of its own, where there
-    is any. Raises ValueError for a verdict that is none.
-    """
-    rows = []
-    for j in judgements:
-        j = dict(j) if isinstance(j, Mapping) else j.as_dict()
-        more = {"Interval": _interval(j["interval"]), "Records": _ids(j["records"] or [])}
-        why = [(j.get("why") or "").rstrip("."), *(f"{word} {text}" for word, text in more.items() if text)]
-        claim = Html(f"{html.escape(j['says'])}{_why('. '.join(why))}", j["says"])
-        numbers = (number(j["published"], SHOWN), number(j["measured"], SHOWN), len(j["seeds"] or []) or "")
-        rows.append(
-            (j["id"], _badge(j["verdict"], j.get("rests_on")), claim, *numbers, _indicated(j.get("indication")))
-        )
-    columns = ("id", "verdict", "claim", "published", "measured", "seeds", "indication, no verdict")
-    if not any(row[-1] for row in rows):
-        rows, columns = [row[:-1] for row in rows], columns[:-1]
-    return Table(columns, tuple(rows), caption)
-
-
-def _indicated(indication: dict | None) -> Html | str:
-    if not indication:
-        return ""
-    word, says = indication["outcome"], indication["says"]
-    shown = html.escape(says).replace(word, f"<strong>{word}</strong>", 1)
-    why = f"{indication['why']} Records {_ids(indication['records'])}"
-    return Html(f"{shown}{_why(why)}", says)
-
-
-def _badge(verdict: str, rests_on: str | None) -> Html:
-    """The verdict as a badge: a word and a class for its colour, and below it what the verdict rests on."""
-    if verdict not in VERDICTS:
-        raise ValueError(f"unknown verdict {verdict!r}{nearest(verdict, VERDICTS)}")
-    shown = f'<span class="verdict verdict-{verdict.replace(" ", "-")}">{html.escape(verdict)}</span>'
-    if not rests_on:
-        return Html(shown, verdict)
-    return Html(f"{shown}<br><small>by {html.escape(rests_on)}</small>", f"{verdict} (by {rests_on})")
-
-
-def _why(why: str) -> str:
-    return f"<details><summary>why</summary>{code(why)}</details>" if why else ""
-
-
-def _interval(value) -> str:
-    """[low, high], or several of them."""
-    if not value:
-        return ""
-    if isinstance(value[0], list | tuple):
-        return " / ".join(_interval(v) for v in value)
-    return f"[{', '.join(number(v) for v in value)}]"
-
-
-def _ids(records: Sequence[str]) -> str:
-    shown = ", ".join(r[:SHORT] for r in records[:SHOWN])
-    return f"{shown} + {len(records) - SHOWN}" if len(records) > SHOWN else shown
 
 
 def aims(attempts: Sequence, id: str = "aims") -> go.Figure:
