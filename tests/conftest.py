@@ -24,3 +24,22 @@ def _own_draws():
     import torch
 
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def one_thread():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def quick_places(monkeypatch):
+    """Places on a plane that take no time."""
+    from secondlook.insight import embeddings
+
+    for name in ("tsne", "umap"):
+        monkeypatch.setattr(embeddings, name, lambda x: x[:, :2])

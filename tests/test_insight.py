@@ -287,11 +287,8 @@ def test_the_walk_is_centred_on_the_mean_and_follows_the_greatest_spread():
 
 
 @pytest.fixture
-def trained(monkeypatch):
-    """A LeNet that has seen nothing, and 120 images of three classes; places on a plane are quick ones."""
-    monkeypatch.setattr(embeddings, "tsne", lambda x: x[:, :2])
-    monkeypatch.setattr(embeddings, "umap", lambda x: x[:, :2])
-    torch.manual_seed(0)
+def trained(quick_places):
+    """A LeNet that has seen nothing, and 120 images of three classes."""
     x = np.random.default_rng(0).integers(0, 256, (120, 32, 32, 3), np.uint8)
     loader = DeviceLoader(x, np.arange(120) % 3, batch_size=50, seed=0, mean=0.5, std=0.5)
     return models.build("lenet", num_classes=3), loader

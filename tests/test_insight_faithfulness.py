@@ -9,16 +9,10 @@ from torch import nn
 
 from secondlook import insight, models
 from secondlook.data.loader import DeviceLoader
-from secondlook.insight import embeddings, faithfulness, leading_errors
+from secondlook.insight import faithfulness, leading_errors
 from secondlook.insight.maps import MEASURES, SIDE
 
 IMAGE = 28  # two pixels to a cell of a map
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    """Weights of an untrained net are drawn anew in every test; with some of them a map does not vary at all."""
-    torch.manual_seed(0)
 
 
 class Looker(nn.Module):
@@ -213,11 +207,8 @@ def test_every_class_shows_its_usual_mistake_before_any_shows_two():
 
 
 @pytest.fixture
-def trained(monkeypatch):
-    """A LeNet that has seen nothing, and 90 images of three classes; places on a plane are quick ones."""
-    monkeypatch.setattr(embeddings, "tsne", lambda x: x[:, :2])
-    monkeypatch.setattr(embeddings, "umap", lambda x: x[:, :2])
-    torch.manual_seed(0)
+def trained(quick_places):
+    """A LeNet that has seen nothing, and 90 images of three classes."""
     x = np.random.default_rng(0).integers(0, 256, (90, 32, 32, 3), np.uint8)
     return models.build("lenet", num_classes=3), DeviceLoader(
         x, np.arange(90) % 3, batch_size=50, seed=0, mean=0.5, std=0.5

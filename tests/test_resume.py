@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from secondlook import cli, runs
 from secondlook import record as records
@@ -92,14 +91,7 @@ filing.SAVE_EVERY = 0.1
 cli.read = lambda name: parse(Path({report!r}).read_text(), Path({report!r}))
 sys.exit(cli.main(sys.argv[1:]))
 """
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Command:

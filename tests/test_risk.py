@@ -17,15 +17,8 @@ from secondlook.training import checkpoint as checkpoints
 from secondlook.training.checkpoint import Stopped
 
 PIXELS = 32 * 32
+pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = {"train_size": 10, "test_size": 40, "epochs": 2, "batch_size": 8}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def recipe(seed=0, keep="metrics", data=None, **own) -> Recipe:

@@ -21,17 +21,8 @@ from secondlook.training.checkpoint import Stopped
 MNIST = {"name": "mnist", "source": "standin", "classes": [0, 1], "train_limit": 48, "test_limit": 30,
          "image_size": 16, "normalise": "half"}  # fmt: skip
 MODEL = {"name": "mlp_vae", "width": 0.03}
+pytestmark = pytest.mark.usefixtures("one_thread", "quick_places")
 TIMES = ("seconds", "_seconds")
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(embeddings, "umap", lambda x: x[:, :2])
-    monkeypatch.setattr(embeddings, "tsne", lambda x: x[:, :2])
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def recipe(data=None, seed=0, keep="predictions", run="one", **settings) -> Recipe:
