@@ -7,7 +7,7 @@ TESTS := tests notebooks
 # What has no wheel is built with pinned and hashed tools, never with what pip would fetch for it: they come first.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: book test lab data bench outputs lint lock clean help
+.PHONY: book test serve lab data bench outputs lint lock clean help
 
 help:       ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ book: $(READY)       ## the environment, then the whole book → _build/html/ind
 test: $(READY)       ## the environment, then every test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 \
 		--nbval-lax --nbval-cell-timeout 120 $(TESTS)
+
+serve: book       ## the book, built and then served at http://localhost:8000
+	$(BIN)/python -m http.server 8000 --bind localhost --directory _build/html
 
 lab: $(READY)        ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --notebook-dir=. $(LAB_FLAGS) notebooks/linear.ipynb
