@@ -49,7 +49,7 @@ def test_nothing_trains_inside_a_book_build(execution, monkeypatch):
     monkeypatch.setenv("SECONDLOOK_TRAIN", "never")
     outcome = load_or_train(plans(), execution, train="always")
     assert not outcome.records
-    assert "switches training off" in outcome.reason
+    assert outcome.reason == "the book is built without training"
 
 
 def test_what_would_take_too_long_is_not_begun(execution):
@@ -270,7 +270,7 @@ def test_what_is_missing_names_the_command_and_for_own_settings_the_way(tmp_path
     opened = chapter(tmp_path, train="never", strength=3.0)
     report_s, own = opened._missing_lines()
     assert report_s.endswith("This makes them: `secondlook train linear --profile smoke`")
-    assert own.startswith("1 record missing (")
+    assert own.startswith("1 record of 1 run missing: ")
     assert "train=missing" in own
     assert "secondlook train" not in own
 

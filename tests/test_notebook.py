@@ -109,7 +109,7 @@ def test_in_a_build_of_the_book_a_trial_says_what_it_would_take(linear, monkeypa
     shown = linear.draw(comparison, train_beside(linear, {"report": as_report}))
     assert isinstance(shown, Notice)
     assert "Training takes about" in str(shown)
-    assert "SECONDLOOK_TRAIN=never" in str(shown)
+    assert "the book is built without training" in str(shown)
 
 
 def test_the_weights_of_the_project_answer_a_drawing_with_its_heat_map():

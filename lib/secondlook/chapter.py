@@ -192,10 +192,10 @@ class Chapter(Pictures):
         own = "Your own settings train where this notebook is executed with train=missing and max_minutes enough"
         lines = []
         for outcome, made in ((self.outcome, command), (self.custom, own)):
-            runs = sorted({f"{r.run} ({r.variant})" for r in outcome.missing})
-            some = ", ".join(runs[:4]) + (f" and {len(runs) - 4} more" if len(runs) > 4 else "")
+            runs = {(r.sweep or r.run, r.variant) for r in outcome.missing}
             if runs:
-                lines.append(f"{counted(len(outcome.missing), 'record')} missing ({some}): {outcome.reason}. {made}")
+                count = counted(len(outcome.missing), "record")
+                lines.append(f"{count} of {counted(len(runs), 'run')} missing: {outcome.reason}. {made}")
         return lines
 
 

@@ -6,7 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from secondlook.checks import RecipeError, nearest
@@ -73,12 +73,11 @@ def load_or_train(
     wanted = recipes if train == "always" and not forbidden else without_record(recipes, store)
     reason = ""
     if wanted and (forbidden or train == "never"):
-        switched = "SECONDLOOK_TRAIN=never, as in every build of the book," if forbidden else 'train="never"'
-        reason = f"{switched} switches training off"
+        reason = "the book is built without training" if forbidden else 'train="never" switches training off'
     elif wanted and (expected := estimate_for(wanted, execution)).minutes > max_minutes:
         reason = f"training takes {expected}, more than max_minutes={max_minutes:g}"
     elif wanted:
-        execution.deadline = execution.deadline or time.monotonic() + 60 * max_minutes
+        execution = replace(execution, deadline=execution.deadline or time.monotonic() + 60 * max_minutes)
         try:
             with stop_on_signals():
                 produce(wanted, execution)
