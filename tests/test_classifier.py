@@ -168,7 +168,8 @@ def test_seeds_side_by_side_give_the_records_they_give_alone(tmp_path, monkeypat
         assert both.provenance["group"]["members"] == 2
 
 
-def test_several_runs_at_a_time_give_the_records_that_one_thread_gives(tmp_path):
+def test_several_runs_at_a_time_give_the_records_that_one_thread_gives(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     threads, told = torch.get_num_threads(), []
     plans = [recipe(seed=s, epochs=1, keep="metrics") for s in (0, 1, 2)]
     execution = [Execution(*[tmp_path / name] * 3, "cpu", processes=n) for name, n in (("one", 1), ("two", 2))]

@@ -40,7 +40,7 @@ def test_what_an_optimiser_remembers_of_dead_units_ends_as_denormals_outside():
     assert denormals(trained(1100)) > 0
 
 
-def test_and_as_zero_inside():
+def test_and_as_zero_inside(one_thread):
     with denormals_flushed():
         state = trained(1100)
     assert denormals(state) == 0

@@ -24,7 +24,9 @@ REPORT = reports.read("optimizers")
 def test_the_l2_term_is_keras_own_the_sum_of_squares_of_one_kernel():
     torch.manual_seed(0)
     net = models.build("keras_cnn", stage=3, width=0.25).double()
-    term = losses.penalty(Classifier(penalty={"l2_dense": 0.01}), net)()
+    logits, labels = torch.zeros(2, 10, dtype=torch.float64), torch.tensor([0, 1])
+    loss, plain = (losses.Classification(Classifier(penalty=p), net)(logits, labels)[0] for p in ({"l2_dense": 0.01}, {}))
+    term = loss - plain
     kernel = net.dense.weight.detach().numpy()
     assert term.item() == pytest.approx(0.01 * float((kernel**2).sum()), rel=1e-12)  # without a half, without a bias
     term.backward()
@@ -54,9 +56,9 @@ def test_the_rates_of_the_final_runs_are_those_of_the_script(run):
     optimizer = optimizers.build(settings.optimizer, [torch.nn.Parameter(torch.zeros(1))])
     schedule = schedules.build(settings.schedule, optimizer, epochs=30, steps_per_epoch=1)
     for epoch in range(30):
-        assert schedule.rate == pytest.approx(first * left[epoch], rel=1e-9)
+        assert schedule.get_last_lr() == pytest.approx([first * left[epoch]], rel=1e-9)
         optimizer.step()
-        schedule.after_epoch(None)
+        schedules.advance(schedule, after="epoch")
 
 
 TABLES = [{"name": "constant"}, {"name": "exp_after"}, {"name": "exp_after", "after": 3, "rate": 0.5},
@@ -69,9 +71,9 @@ def test_the_drawn_schedule_is_the_one_that_trains(table):
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
     schedule, left = schedules.build(table, optimizer, epochs=15, steps_per_epoch=1), curves.rate_left(table, 15)
     for epoch in range(15):
-        assert schedule.rate == pytest.approx(2.0 * left[epoch], rel=1e-9)
+        assert schedule.get_last_lr() == pytest.approx([2.0 * left[epoch]], rel=1e-9)
         optimizer.step()
-        schedule.after_epoch(None)
+        schedules.advance(schedule, after="epoch")
 
 
 def test_a_schedule_that_is_not_drawn_is_refused():

@@ -63,8 +63,6 @@ def load_or_train(
     signal to stop has its usual effect, once everything is saved. Raises RecipeError for a bad `train`, DataError for
     missing data.
     """
-    from secondlook.training.checkpoint import Stopped, stop_on_signals
-
     if train not in TRAIN:
         raise RecipeError(f"unknown train {train!r}{nearest(train, TRAIN)}")
     execution = execution or Execution()
@@ -77,6 +75,8 @@ def load_or_train(
     elif wanted and (expected := estimate_for(wanted, execution)).minutes > max_minutes:
         reason = f"training takes {expected}, more than max_minutes={max_minutes:g}"
     elif wanted:
+        from secondlook.training.checkpoint import Stopped, stop_on_signals
+
         execution = replace(execution, deadline=execution.deadline or time.monotonic() + 60 * max_minutes)
         try:
             with stop_on_signals():
