@@ -25,8 +25,9 @@ def test_the_l2_term_is_keras_own_the_sum_of_squares_of_one_kernel():
     torch.manual_seed(0)
     net = models.build("keras_cnn", stage=3, width=0.25).double()
     logits, labels = torch.zeros(2, 10, dtype=torch.float64), torch.tensor([0, 1])
-    loss, plain = (losses.Classification(Classifier(penalty=p), net)(logits, labels)[0] for p in ({"l2_dense": 0.01}, {}))
-    term = loss - plain
+    with_term, without = (Classifier(penalty=table) for table in ({"l2_dense": 0.01}, {}))
+    loss, _ = losses.Classification(with_term, net)(logits, labels)
+    term = loss - losses.Classification(without, net)(logits, labels)[0]
     kernel = net.dense.weight.detach().numpy()
     assert term.item() == pytest.approx(0.01 * float((kernel**2).sum()), rel=1e-12)  # without a half, without a bias
     term.backward()
