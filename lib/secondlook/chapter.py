@@ -176,7 +176,7 @@ class Chapter(Pictures):
     def _repr_html_(self) -> str:
         told = "".join(f"<p>{escape(line)}</p>" for line in [self._said(), *self._missing_lines()])
         lines = re.sub(r"`([^`]+)`", r"<code>\1</code>", told)
-        kind = "warning" if self.missing else "note"
+        kind = "warning" if self.custom.missing else "note"
         return f'<div class="admonition {kind} sl-chapter"><p class="admonition-title">This page</p>{lines}</div>'
 
     def _said(self) -> str:
