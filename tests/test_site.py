@@ -132,7 +132,8 @@ def write_book(folder: Path) -> None:
     notebook = nbformat.v4.new_notebook()
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     code = [nbformat.v4.new_code_cell(text.strip()) for text in (LINES, CELLS)]
-    raw = f"```{{raw}} html\n{board(BOARD).markup}\n```"
+    claims = re.sub(r'href="[^"]*"', 'href="figures.html"', board(BOARD).markup)  # there are no chapters here
+    raw = f"```{{raw}} html\n{claims}\n```"
     notebook.cells = [nbformat.v4.new_markdown_cell(FORMULAS), *code, nbformat.v4.new_markdown_cell(raw)]
     (folder / "notebooks").mkdir()
     nbformat.write(notebook, folder / "notebooks" / "figures.ipynb")
