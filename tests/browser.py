@@ -31,8 +31,8 @@ CONTROLS = """id => {
           updatemenus: (layout.updatemenus ?? []).map(m => m.type === "buttons" ? 0 : m.buttons.length)};
 }"""
 # Of every figure that has numbers, how many rows its tables have.
-TABLES = """() => Object.fromEntries([...document.querySelectorAll("figure.sl-figure:has(.sl-numbers) .sl-plot")].map(
-  plot => [plot.id, window.secondlookNumbers.tables(plot).reduce((sum, table) => sum + table.rows.length, 0)]))"""
+TABLES = """() => Object.fromEntries([...document.querySelectorAll("figure.sl-figure:has(.sl-numbers)")].map(
+  figure => [figure.dataset.figure, figure.querySelectorAll(".sl-numbers tbody tr").length]))"""
 # What a control may change: values, what is visible, the layout; not the position of the control itself.
 FINGERPRINT = """id => {
   const {data, layout} = document.getElementById(id);

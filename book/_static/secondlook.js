@@ -47,7 +47,6 @@
     figure.plot.addEventListener("keydown", (event) => onKey(figure, event));
     if (figure.extras.hover_sprite) hoverTiles(figure, figure.extras.hover_sprite);
     if (figure.extras.click_sprite) clickTiles(figure, figure.extras.click_sprite);
-    if (window.secondlookNumbers.has(figure.plot)) numbers(figure);
     await fit(figure);
     new ResizeObserver(() => reshape(figure)).observe(figure.plot);
   }
@@ -263,27 +262,6 @@
     panel.setAttribute("aria-label", name);
     panel.replaceChildren(make("strong", "", name), button, tiles);
     panel.hidden = false;
-  }
-
-  /* ---- numbers: tables below a figure, made when they are opened ---- */
-
-  function numbers(figure) {
-    const details = make("details", "sl-numbers");
-    const box = make("div", "sl-scroll");
-    const summary = make("summary", "", "The numbers of this figure");
-    const name = `${summary.textContent}: ${figure.element.querySelector("figcaption").firstChild?.textContent ?? ""}`;
-    summary.setAttribute("aria-label", name);
-    details.append(summary, box);
-    const fill = () => {
-      if (!details.open) return;
-      const chosen = window.secondlookNumbers.view(figure.plot).filter(Boolean).join(", ");
-      box.replaceChildren(...(chosen ? [make("p", "", chosen)] : []), ...window.secondlookNumbers.elements(figure.plot));
-      reachable(box, name);
-    };
-    figure.element.querySelector(`#${figure.plot.id}-help`).append(" Its numbers follow it as tables.");
-    details.addEventListener("toggle", fill);
-    figure.plot.on("plotly_afterplot", fill);
-    figure.element.append(details);
   }
 
   /* ---- the page ---- */

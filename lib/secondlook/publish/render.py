@@ -6,8 +6,10 @@ import re
 
 from docutils import nodes
 
+from secondlook.publish.numbers import numbers_html
+
 MIME = "application/vnd.plotly.v1+json"
-SCRIPTS = ("plotly.min.js", "secondlook-templates.js", "secondlook-numbers.js", "secondlook.js")
+SCRIPTS = ("plotly.min.js", "secondlook-templates.js", "secondlook.js")
 HEIGHT = 450  # pixels, where the figure names none: Plotly's own default
 TOP = 32  # pixels above a plot whose title stands in the caption: room for the titles of panels
 
@@ -42,7 +44,7 @@ def extras(figure: dict) -> dict:
 
 
 def figure_html(figure: dict, spare_id: str) -> str:
-    """The `<figure>` of a Plotly figure: caption, an empty plot of its final height, and the JSON it is drawn from.
+    """The `<figure>` of a Plotly figure: caption, an empty plot of its final height, the JSON it is drawn from, tables.
 
     The title becomes the caption, since text in a drawing neither wraps nor can be searched. The template is left out:
     the page's script puts in the light or the dark one.
@@ -57,15 +59,16 @@ def figure_html(figure: dict, spare_id: str) -> str:
     text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     name = html.escape(str(declared.get("id") or spare_id))
     alt = html.escape(str(declared.get("alt") or ""))
+    numbers = numbers_html(body, title)
     caption = f'<figcaption id="{name}-title">{_inline(title)}{_second_line(subtitle)}</figcaption>'
     return (
         f'<figure class="sl-figure" data-figure="{name}">{caption}'
         f'<div class="sl-plot" id="{name}" role="{_role(layout)}" aria-label="{alt}" tabindex="0" '
         f'aria-describedby="{name}-help" style="min-height:{layout.get("height", HEIGHT):.0f}px"></div>'
-        f'<p class="sl-hidden" id="{name}-help">{_help(layout)}</p>'
+        f'<p class="sl-hidden" id="{name}-help">{_help(layout, bool(numbers))}</p>'
         f'<p class="sl-hidden" aria-live="polite"></p>'
         f"<noscript><p>This figure is drawn by a script, which is switched off here. It shows: {alt}</p></noscript>"
-        f'<script type="application/json">{text}</script></figure>'
+        f'<script type="application/json">{text}</script>{numbers}</figure>'
     )
 
 
@@ -104,7 +107,7 @@ def _role(layout: dict) -> str:
     return "application" if layout.get("sliders") or layout.get("updatemenus") else "img"
 
 
-def _help(layout: dict) -> str:
+def _help(layout: dict, numbers: bool) -> str:
     words = ["Interactive figure."]
     if layout.get("sliders"):
         words.append("The left and right arrow keys move its slider.")
@@ -113,4 +116,6 @@ def _help(layout: dict) -> str:
     most = max(len(layout.get(kind) or ()) for kind in ("sliders", "updatemenus"))
     if most > 1:
         words.append(f"There is more than one: the keys 1 to {most} choose which of them the arrows work.")
+    if numbers:
+        words.append("Its numbers follow it as tables.")
     return " ".join(words)
