@@ -77,12 +77,11 @@ def test_an_aim_stays_open_while_a_seed_is_missing(tmp_path):
     assert (found.state, len(found.records), [p.seed for p in found.missing]) == ("open", 2, [2])
 
 
-@pytest.mark.parametrize("profile", ["quick", "reduced"])
-def test_smaller_records_are_shown_and_decide_nothing(tmp_path, profile):
-    other = [] if profile == "quick" else records_of("best32", [0.5], "quick")
-    found = attempt(tmp_path, records_of("best32", [0.99], profile), other)
-    assert (found.state, found.profile, len(found.missing)) == ("open", profile, 3)
-    assert figures.aims_table([found]).rows[0][3] == f"99.0 %, 1 seed, {profile}"
+def test_reduced_records_are_shown_and_decide_nothing_and_quick_ones_are_not_shown(tmp_path):
+    found = attempt(tmp_path, records_of("best32", [0.99], "reduced"), records_of("best32", [0.5], "quick"))
+    assert (found.state, found.profile, len(found.missing)) == ("open", "reduced", 3)
+    assert figures.aims_table([found]).rows[0][3] == "99.0 %, 1 seed, reduced"
+    assert not attempt(tmp_path / "quick", records_of("best32", [0.5], "quick")).records
 
 
 def test_stand_ins_are_no_attempt(tmp_path):
@@ -101,14 +100,14 @@ def test_what_is_missing_comes_with_what_it_takes(tmp_path):
     assert re.fullmatch(r"3 records, [\d.]+ core-hours", row[-1])
 
 
-def test_the_figure_tells_full_from_quick_and_counts_what_is_reached(tmp_path):
+def test_the_figure_tells_full_from_reduced_and_counts_what_is_reached(tmp_path):
     full = attempt(tmp_path / "full", records_of("best32", [0.95, 0.94, 0.95]))
-    quick = attempt(tmp_path / "quick", records_of("best32", [0.3], "quick"))
-    figure = figures.aims([full, quick, attempt(tmp_path / "none")])
+    reduced = attempt(tmp_path / "reduced", records_of("best32", [0.3], "reduced"))
+    figure = figures.aims([full, reduced, attempt(tmp_path / "none")])
     assert figure.layout.title.text == "1 of 3 aims is reached; 2 wait for full records"
     drawn = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.data}
     assert drawn["full records"][0] == pytest.approx([0.9467], abs=1e-4)
-    assert drawn["quick records"] == ([pytest.approx(0.3)], [1])
+    assert drawn["reduced records"] == ([pytest.approx(0.3)], [1])
     assert len(drawn["aim"][0]) == 3
     assert drawn["published"][0] == pytest.approx([0.8474] * 3)
 

@@ -9,7 +9,7 @@ import pytest
 
 from secondlook.chapter import _recipes, open_chapter
 from secondlook.data import DataError
-from secondlook.figures import combinations, comparison, kernels, roc, sweep, templates, top_confusions
+from secondlook.figures import combinations, comparison, kernels, roc, templates, top_confusions
 from secondlook.figures.words import caption
 from secondlook.parameters import ParameterError
 from secondlook.recipe import RecipeError
@@ -177,7 +177,7 @@ def test_a_page_says_where_its_evidence_stands_as_the_records_have_it(tmp_path):
     opened = [open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(folder))
               for folder in (ROOT / "records", tmp_path)]  # fmt: skip
     assert "All 27 runs of this report are there in full." in repr(opened[0])
-    assert "Of the 27 runs of this report there are 27 only as small runs, or not at all." in opened[1]._repr_html_()
+    assert "Of the 27 runs of this report there are 27 not run yet." in opened[1]._repr_html_()
 
 
 def test_damaged_images_are_refused_by_name_and_not_taken_for_missing_ones(tmp_path):
@@ -185,17 +185,6 @@ def test_damaged_images_are_refused_by_name_and_not_taken_for_missing_ones(tmp_p
     opened = open_chapter("linear", profile="full", variant="as_coded", train="never", data_dir=str(tmp_path))
     with pytest.raises(DataError, match=r"cifar10\.npz: not a readable \.npz file"):
         opened.samples()
-
-
-def test_quick_records_stand_in_where_full_ones_are_missing_and_say_so(tmp_path):
-    (recipe,) = read("linear").recipes("c4-full", "as_coded", "quick", [0])
-    provenance = {"commit": "0" * 40, "data_digest": "1" * 12, "device": "cpu", "versions": {"torch": "2"}}
-    save([Record(recipe, "finished", {"test_accuracy": 0.3}, provenance=provenance)], tmp_path)
-    opened = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
-    (found,) = opened.records("c4-full")
-    assert "quick profile" in caption([found])
-    assert any(p.run == "c4-full" for p in opened.missing)
-    assert not opened.records("c6-full")
 
 
 def filed(recipes, folder):
@@ -208,18 +197,18 @@ def opened(name, folder):
     return open_chapter(name, profile="full", variant="as_coded", train="never", records_dir=str(folder))
 
 
-def test_each_run_is_shown_at_its_best_profile_and_no_small_one_beside_better(tmp_path):
+def test_no_quick_run_is_shown_on_a_page_of_full_ones(tmp_path):
     report = read("linear")
     filed(report.recipes("c4-full", "as_coded", "full", [0, 1]), tmp_path)
     filed([r for run in ("c4", "c6") for r in report.recipes(run, "as_coded", "quick", [0])], tmp_path)
     page = opened("linear", tmp_path)
-    both = {run: page.records(run) for run in ("c4-full", "c6-full", "c5")}
+    both = {run: page.records(run) for run in ("c4-full", "c6-full")}
     assert {run: [r.recipe.profile for r in records] for run, records in both.items()} == {
-        "c4-full": ["full", "full"], "c6-full": ["quick"], "c5": []}  # fmt: skip
+        "c4-full": ["full", "full"], "c6-full": []}  # fmt: skip
     drawn = page.draw(comparison, both)
     assert list(drawn.layout.yaxis.ticktext) == ["c4-full"]
-    assert "without c6-full, of which there are small runs alone" in drawn.layout.title.subtitle.text
-    assert page.runs(["c5", "c6-full"]) == {"c6-full": both["c6-full"]}  # what there is, where there is no better
+    assert "without c6-full, not run yet" in drawn.layout.title.subtitle.text
+    assert list(page.runs(["c5", "c4-full"])) == ["c4-full"]
 
 
 def test_reduced_runs_stand_beside_full_ones_and_say_so(tmp_path):
@@ -237,14 +226,13 @@ def test_reduced_runs_stand_beside_full_ones_and_say_so(tmp_path):
 
 
 def test_every_point_of_a_grid_is_shown_at_its_best_profile(tmp_path):
-    report = read("optimizers")
-    filed(report.recipes("sweep_sgd-0.003", "corrected", "full", [0]), tmp_path)
-    filed(report.recipes("sweep_sgd", "corrected", "quick"), tmp_path)
-    page = opened("optimizers", tmp_path)
-    profiles = {r.recipe.run: r.recipe.profile for r in page.records("sweep_sgd", "corrected")}
-    assert (profiles.pop("sweep_sgd-0.003"), set(profiles.values())) == ("full", {"quick"})
-    drawn = page.draw(sweep, page.records("sweep_sgd", "corrected"), x="settings.optimizer.learning_rate")
-    assert not drawn.layout.title.text.startswith("Small runs")
+    report = read("alexnet")
+    filed(report.recipes("alexnet-sgd", "as_published", "reduced"), tmp_path)
+    filed(report.recipes("alexnet-sgd-0.01", "as_published", "full", [0]), tmp_path)
+    found = opened("alexnet", tmp_path).records("alexnet-sgd", "as_published")
+    profiles = {r.recipe.run: r.recipe.profile for r in found}
+    assert profiles.pop("alexnet-sgd-0.01") == "full"
+    assert set(profiles.values()) == {"reduced"}
 
 
 def test_an_unknown_run_is_refused(tmp_path):
@@ -253,7 +241,7 @@ def test_an_unknown_run_is_refused(tmp_path):
 
 
 def test_a_record_that_two_variants_share_is_shown_under_the_one_asked_for_and_missed_once(tmp_path):
-    printed, coded = (read("vae").recipes("vgg-clean", v, "quick", [0])[0] for v in ("as_published", "as_coded"))
+    printed, coded = (read("vae").recipes("vgg-clean", v, "reduced", [0])[0] for v in ("as_published", "as_coded"))
     assert printed.id == coded.id
     provenance = {"commit": "0" * 40, "data_digest": "1" * 12, "device": "cpu", "versions": {"torch": "2"}}
     save([Record(printed, "finished", {"test_accuracy": 0.3}, provenance=provenance)], tmp_path)
@@ -263,7 +251,7 @@ def test_a_record_that_two_variants_share_is_shown_under_the_one_asked_for_and_m
     assert "as coded" in caption([found])
     missing = [p.id for p in opened.missing]
     assert len(missing) == len(set(missing))
-    assert "profile full: 1 quick record; MNIST." in repr(opened)
+    assert "profile full: 1 reduced record; MNIST." in repr(opened)
 
 
 def test_what_is_missing_names_the_command_and_for_own_settings_the_way(tmp_path):

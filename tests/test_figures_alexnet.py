@@ -297,12 +297,6 @@ def test_the_mean_curve_of_a_superclass_ends_where_a_curve_does():
     assert all(t.y[0] >= 0 and t.y[-1] == pytest.approx(1) for t in figure.data)
 
 
-def test_the_hardest_class_is_the_one_least_recognised():
-    figure = superclasses.hardest_classes([scored(s) for s in range(3)])
-    assert len(figure.data[0].x) == 20
-    assert list(figure.data[0].x) == sorted(figure.data[0].x)
-
-
 @pytest.mark.parametrize(("sure", "word"), [(0.9, "too sure"), (0.1, "not sure enough")])
 def test_calibration_tells_too_sure_from_not_sure_enough(sure, word):
     record = scored(sure=sure)
@@ -331,6 +325,5 @@ DRAWN = {
     "best_and_last": lambda: best_and_last(GROUPS),
     "superclass_confusion": lambda: superclasses.superclass_confusion(GROUPS["SGD"]),
     "superclass_roc": lambda: superclasses.superclass_roc(GROUPS["SGD"]),
-    "hardest_classes": lambda: superclasses.hardest_classes(GROUPS["SGD"]),
     "calibration": lambda: calibration(GROUPS),
 }

@@ -18,7 +18,7 @@ from secondlook.evaluation import metrics
 from secondlook.evaluation.costs import total, vgg_layers
 from secondlook.figures import architecture, cam_explorer, embedding
 from secondlook.figures.confusions import misclassified, mistaken_rows
-from secondlook.figures.design import channel_statistics, preparation, split_proportions, split_sizes
+from secondlook.figures.design import channel_statistics, preparation
 from secondlook.figures.marks import sprite
 from secondlook.figures.saliency import cam_focus, deletion_insertion, effect, random_weights, shuffled_parts
 from secondlook.figures.weights import colour_shares, kernels, spatial_shares
@@ -292,13 +292,6 @@ def test_mistakes_shown_are_the_most_certain_of_the_classes_with_most_of_them():
     perfect = replace(record, arrays={**record.arrays, "predictions": record.arrays["labels"]})
     with pytest.raises(ValueError, match="no mistake"):
         misclassified(perfect, PIXELS)
-
-
-def test_the_split_is_that_of_the_recipe():
-    recipe = reports.read("vgg").recipes("vgg16", "as_published")[0]
-    assert split_sizes(recipe) == {"training": 45_000, "validation": 5_000, "test": 10_000}
-    few = replace(recipe, data=replace(recipe.data, train_limit=600, validation=60.0, test_limit=300))
-    assert title(split_proportions(few, "CIFAR-10")).startswith("540 images to train on, 60 to decide by, 300 to test")
 
 
 def test_normalising_uses_the_statistics_of_the_pixels():

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pytest
@@ -10,8 +9,7 @@ from made_up import title
 
 from secondlook import reports
 from secondlook.evaluation import curves
-from secondlook.figures import Measure, measures, ranking, schedules, settings_table, waterfall
-from secondlook.figures.decompositions import averaged, factorial, one_by_one
+from secondlook.figures import Measure, measures, ranking, schedules, settings_table
 from secondlook.logs import against_epochs, keras_curves
 from secondlook.record import Record
 
@@ -40,27 +38,6 @@ def four(count=6, **more):
     return {n: [made_up(runs[n], seed=s, accuracy=a, **more) for s in range(count)] for n, a in LABELS.items()}
 
 
-GAINS = {"larger net": 0.10, "batch normalisation": 0.03, "dropout": 0.02, "schedule": 0.01, "more epochs": 0.04}
-
-
-def factor(optimizer="adam", count=3, epochs=30, cells=None):
-    """The runs of a factorial whose parts add up; early accuracies lack what more epochs bring."""
-    found = []
-    for stage, norm, dropout, schedule in product(
-        (1, 3), (False, True), (False, True), ("constant", "halve_then_tenth")
-    ):
-        run = f"factor_{optimizer}-{stage}-{norm}-{dropout}-{schedule}"
-        there = (stage == 3, norm, dropout, schedule != "constant")
-        total = 0.60 + sum(g for g, on in zip(GAINS.values(), there) if on)
-        for recipe in REPORT.recipes(run, "corrected")[:count]:
-            end = total + GAINS["more epochs"] + 0.001 * recipe.seed
-            history = (
-                np.r_[np.full(10, end - GAINS["more epochs"]), np.full(epochs - 10, end)] if epochs > 10 else [end]
-            )
-            found.append(Record(recipe, "finished", {"test_accuracy": end}, {"test_accuracy": np.array(history)}))
-    return found
-
-
 def shown(figure):
     return [t for t in figure.data if t.visible in (None, True)]
 
@@ -75,7 +52,6 @@ TABLES = {
 DRAWN = {
     "ranking": lambda: ranking(four(), published={"Adam": REPORT.published["adam_final"]}),
     "ranking, one seed": lambda: ranking(four(1, predictions=True), id="ranking-one"),
-    "waterfall": lambda: waterfall({"Adam": factor(), "SGD": factor("sgd")}, {"Adam": four()["Adam"]}),
     "schedules": lambda: schedules(TABLES, LOGS, "as coded"),
     "measures": lambda: measures(four(), [TO_70, GAP], LOGS),
 }
@@ -122,67 +98,6 @@ def test_the_ranking_shows_every_published_value_of_a_label():
     two = [REPORT.published["adam_initial"], REPORT.published["baseline"]]
     figure = ranking(four(), published={"Adam": two, "nobody": REPORT.published["sgd_final"]})
     assert sorted(next(t for t in figure.data if t.name == "published").x) == pytest.approx([0.7071, 0.7207])
-
-
-# ---- the waterfall
-
-
-def test_additive_parts_bring_what_they_were_given_in_any_order():
-    names, cells, seeds = factorial(factor())
-    assert names == list(GAINS)
-    assert len(cells) == 32
-    assert seeds == [0, 1, 2]
-    for shares in (averaged(cells), one_by_one(cells)):
-        assert [s.mean() for s in shares] == pytest.approx(list(GAINS.values()))
-
-
-def test_averaged_shares_add_up_also_where_parts_help_each_other():
-    cells = {(a, b): np.array([0.5 + 0.1 * a + 0.2 * (a and b)]) for a in (False, True) for b in (False, True)}
-    assert [float(s[0]) for s in averaged(cells)] == pytest.approx([0.2, 0.1])
-    assert [float(s[0]) for s in one_by_one(cells)] == pytest.approx([0.1, 0.2])
-
-
-def test_the_waterfall_names_what_brings_most_and_what_is_added_last():
-    figure = waterfall({"Adam": factor()}, {"Adam": [made_up(seed=s, accuracy=0.82, spread=0) for s in range(3)]})
-    assert title(figure) == "Of +21.9 points with Adam the larger net brings +10.0"
-    assert list(figure.data[0].x) == ["none", *GAINS, "L2", "all"]
-    assert figure.data[0].y[6] == pytest.approx(0.82 - 0.801)
-    assert [b.label for b in figure.layout.updatemenus[0].buttons] == [
-        "Adam, averaged over all orders",
-        "Adam, one by one",
-    ]
-
-
-def test_a_loss_is_laid_to_the_part_that_costs_most():
-    worse = [replace(r, metrics={"test_accuracy": 1.2 - r.metrics["test_accuracy"]}) for r in factor(epochs=1)]
-    assert title(waterfall({"Adam": worse})) == "Of −16.0 points with Adam the larger net brings −10.0"
-    bare = [r for r in worse if r.recipe.settings.model["stage"] == 1]
-    assert title(waterfall({"Adam": bare})) == "Of −6.0 points with Adam batch normalisation brings −3.0"
-
-
-def test_final_runs_that_differ_in_more_than_the_last_part_are_no_step():
-    small = [made_up(seed=s, accuracy=0.82) for s in range(3)]
-    shorter = [replace(r, recipe=replace(r.recipe, settings=replace(r.recipe.settings, epochs=9))) for r in small]
-    undropped = [r for r in factor() if not r.recipe.settings.model["dropout"]]
-    for records, finals in ((factor(), shorter), (undropped, small)):
-        assert "L2" not in waterfall({"Adam": records}, {"Adam": finals}).data[0].x
-
-
-def test_short_runs_have_no_part_for_their_epochs():
-    assert factorial(factor(epochs=1))[0] == [*GAINS][:4]
-
-
-def test_the_quick_factorial_leaves_dropout_to_the_net():
-    recipes = [r for r in REPORT.recipes("factor_adam", "corrected", "quick")]
-    records = [Record(r, "finished", {"test_accuracy": 0.4}, {"test_accuracy": np.full(3, 0.4)}) for r in recipes]
-    assert factorial(records)[0] == ["larger net", "batch normalisation"]
-
-
-def test_an_incomplete_factorial_is_refused():
-    with pytest.raises(ValueError, match="15 of 16 combinations"):
-        waterfall({"Adam": factor()[3:]})
-    with pytest.raises(ValueError, match="no records for a waterfall"):
-        waterfall({})
 
 
 # ---- schedules and measures

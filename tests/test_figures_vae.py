@@ -82,16 +82,6 @@ def gaussian(seed=0, model="vgg", variant="as_coded", estimation=0.3, approximat
     return Record(planned(f"risk-{model}", variant, seed), "finished", told)
 
 
-def curves():
-    found = []
-    for k, recipe in enumerate(REPORT.recipes("curve", "further")):
-        size, width = recipe.settings.train_size, recipe.settings.model.get("width", 1.0)
-        told = {"estimation_error": 0.4 / np.sqrt(size / 10) + 0.001 * (k % 3), "approximation_error": 0.05 / width,
-                "excess_risk": 0.5, "bayes_error": 0.05}  # fmt: skip
-        found.append(Record(recipe, "finished", told))
-    return found
-
-
 def seeds(make, count=3, **more):
     return [make(seed=s, **more) for s in range(count)]
 
@@ -108,7 +98,6 @@ DRAWN = {
     "published": lambda n: figures.published_errors(REPORT, MODELS),
     "risk": lambda n: figures.decomposition(
         {"VGG": seeds(gaussian, n), "UNet": seeds(gaussian, n, model="unet")}, REPORT, {"VGG": "vgg", "UNet": "unet"}),
-    "curves": lambda n: figures.risk_curves(curves()),
 }  # fmt: skip
 
 
@@ -131,7 +120,6 @@ def test_figures_of_this_chapter_import_no_torch():
         (lambda: digits.distances({"a": []}), "no records"),
         (lambda: figures.roc_edge({"a": gaussian()}), "keeps no scores"),
         (lambda: figures.decomposition({}), "no records"),
-        (lambda: figures.risk_curves([]), "no records"),
     ],
 )
 def test_records_without_what_a_figure_shows_are_refused(draw, message):
@@ -174,11 +162,6 @@ def test_the_decomposition_ranks_models_by_both_errors_together():
     assert "are 0.110 to 0.410" in title(figures.decomposition(few)), "two draws rank nothing"
     wide = {"small": drawn(0.0, 0.1, 0.2), "large": drawn(0.3, 0.4, 0.5)}
     assert "are 0.110 to 0.410" in title(figures.decomposition(wide)), "intervals overlap"
-
-
-def test_the_error_curve_names_its_ends():
-    told = title(figures.risk_curves(curves()))
-    assert "from 0.401 with 10 images to 0.014 with 10,000" in told
 
 
 def test_the_roc_names_the_best_net_and_leaves_out_what_has_no_area():

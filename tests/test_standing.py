@@ -33,9 +33,7 @@ def test_the_sentence_of_a_page_says_what_there_is_and_what_was_reduced(tmp_path
     root = house(tmp_path, REDUCED)
     train(root, "reduced", keep=lambda r: r.run == "b")
     found = standing(reports.read("pair", root), train(root, keep=lambda r: r.run == "a"))
-    assert str(found) == (
-        "Of the 3 runs of this report there are 1 in full, 1 reduced (2 epochs), 1 only as small runs, or not at all."
-    )
+    assert str(found) == ("Of the 3 runs of this report there are 1 in full, 1 reduced (2 epochs), 1 not run yet.")
     assert str(standing(reports.read("pair", root), train(root))) == "All 3 runs of this report are there in full."
 
 

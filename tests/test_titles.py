@@ -11,7 +11,6 @@ from made_up import title
 
 from secondlook import figures, reports
 from secondlook.evaluation import metrics
-from secondlook.figures.superclasses import hardest_classes
 from secondlook.figures.values import NothingToDraw
 from secondlook.figures.words import ends, leads, percent
 from secondlook.record import Record
@@ -55,7 +54,6 @@ BY_NUMBER = {
 BY_CLASS = {
     "confusion": figures.confusion,
     "roc": figures.roc,
-    "hardest": hardest_classes,
     "embedding": lambda own: figures.embedding(own[0]),
 }
 
@@ -84,7 +82,7 @@ def test_perfect_answers_have_no_best_class_and_no_mistake(name):
     assert not FIRST.search(title(BY_CLASS[name](made_up(1.0))))
 
 
-@pytest.mark.parametrize("name", ["confusion", "roc", "hardest"])
+@pytest.mark.parametrize("name", ["confusion", "roc"])
 def test_a_run_that_diverged_has_no_answers(name):
     with pytest.raises(NothingToDraw, match="diverged"):
         BY_CLASS[name](made_up(np.nan))

@@ -60,7 +60,7 @@ def joined(outputs: list) -> list:
 def markdown(root: Path | None = None) -> str:
     """The table of all reports."""
     store = Records((root or ROOT) / "records")
-    lines = ["| chapter | runs | in full | in part | reduced | small runs or none |", "|---|---|---|---|---|---|"]
+    lines = ["| chapter | runs | in full | in part | reduced | not run yet |", "|---|---|---|---|---|---|"]
     for name in names(root):
         s = standing(read(name, root), store)
         lines.append(f"| {s.report} | {s.runs} | {s.full} | {s.partial} | {s.reduced} | {s.rest} |")

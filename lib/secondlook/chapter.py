@@ -15,13 +15,13 @@ from secondlook.claims.judge import judge
 from secondlook.claims.standing import attempts, standing
 from secondlook.data import DATA_SETS
 from secondlook.figures.tables import Notice
-from secondlook.figures.values import NothingToDraw, labels, together
+from secondlook.figures.values import NothingToDraw, labels, present
 from secondlook.figures.words import counted, joined, short
 from secondlook.parameters import check_values, customised
 from secondlook.parameters import given as given_settings
 from secondlook.parameters import seeds as seed_list
 from secondlook.publish.sprites import Pictures
-from secondlook.recipe import PROFILES, Recipe
+from secondlook.recipe import Recipe
 from secondlook.record import Record, Records
 from secondlook.reports import ROOT, Report, read
 from secondlook.runs import Execution, Runs, load_or_train
@@ -40,13 +40,13 @@ class Chapter(Pictures):
     outcome: Runs
     custom: Runs = field(default_factory=Runs)
     overrides: dict = field(default_factory=dict)
-    recipes: dict[str, list[Recipe]] = field(default_factory=dict)  # by profile, this page's own and the smaller ones
+    recipes: dict[str, list[Recipe]] = field(default_factory=dict)  # by profile, this page's own and the reduced ones
     _by_id: dict[str, Record] = field(default_factory=dict)
 
     def records(self, run: str, variant: str | None = None) -> list[Record]:
-        """The records of a run (or of every point of its grid), each point at the best profile that has any.
+        """The records of a run (or of every point of its grid): at the page's profile, or reduced where full has none.
 
-        That is the page's own, else the next smaller one on real data. Raises RecipeError for a run that is not there.
+        Raises RecipeError for a run that is not there.
         """
         variant, found, known = variant or self.variant, {}, False
         for recipes in self.recipes.values():
@@ -59,8 +59,8 @@ class Chapter(Pictures):
         return [r for own in found.values() for r in own] if known else self.report.recipes(run, variant, self.profile)
 
     def runs(self, names: list[str], variant: str | None = None) -> dict[str, list[Record]]:
-        """Records by run, of the runs that have any that may stand together."""
-        return together({name: self.records(name, variant) for name in names})[0]
+        """Records by run, of the runs that have any."""
+        return {name: own for name in names if (own := self.records(name, variant))}
 
     def beside(self, groups: dict[str, list[Record]]) -> dict[str, list[Record]]:
         """The groups that have records, the first label of equal ones, and a reader's own runs beside them."""
@@ -119,14 +119,14 @@ class Chapter(Pictures):
         """What `figure(*arguments, **options)` draws, or a notice of what is missing where there are no records.
 
         `records` (a list, or a dictionary of lists) is what must not be empty: the first argument if not given. Of a
-        first argument that compares records, only those that may stand `together` are drawn, under labels that say
-        where profiles differ; the line under the title then says what was left out.
+        first argument that compares records, those that there are are drawn, under labels that say where profiles
+        differ; the line under the title then says which are missing.
         """
         shown, *others = arguments
         if not (shown if records is None else records):
             reason = getattr(shown, "reason", "") or " ".join(self._missing_lines())
             return Notice(reason or "There are no records of this run in this profile.")
-        kept, left = together(shown)
+        kept, left = present(shown)
         names = labels(kept)
         try:
             drawn = figure(*(_named(value, names) for value in (kept, *others)),
@@ -137,7 +137,7 @@ class Chapter(Pictures):
                 return self.draw(figure, theirs, *others, records=records, **options)
             return Notice(str(error))
         if left and isinstance(drawn, Figure):
-            drawn.layout.title.subtitle.text += f" · without {left}, of which there are small runs alone"
+            drawn.layout.title.subtitle.text += f" · without {left}, not run yet"
         return drawn
 
     def draw_each(self, figure, records, *arguments, **options):
@@ -242,9 +242,8 @@ def open_chapter(
     chapter = Chapter(report, profile, variant, execution, outcome, overrides=changed)
     if own:
         chapter.custom = load_or_train(own, execution, **how)
-    below = [p for p in reversed(PROFILES[: PROFILES.index(profile)]) if p != "smoke"]
-    chapter.recipes = {profile: recipes, **{p: report.recipes(profile=p) for p in below}}
-    smaller = Records(records).find([r for p in below for r in chapter.recipes[p]])
+    chapter.recipes = {profile: recipes} | ({"reduced": report.recipes(profile="reduced")} if profile == "full" else {})
+    smaller = Records(records).find([r for own in list(chapter.recipes.values())[1:] for r in own])
     chapter._by_id = {r.id: r for r in smaller + chapter.outcome.records}
     return chapter
 

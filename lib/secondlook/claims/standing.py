@@ -39,7 +39,7 @@ class Standing:
             "in full": self.full,
             "in part (some of their seeds or settings)": self.partial,
             f"reduced ({'; '.join(self.told)})": self.reduced,
-            "only as small runs, or not at all": self.rest,
+            "not run yet": self.rest,
         }
         parts = [f"{count} {how}" for how, count in counted.items() if count]
         return f"Of the {self.runs} runs of this report there are {', '.join(parts)}."
@@ -68,7 +68,7 @@ def _runs(report: Report, profile: str) -> dict[tuple[str, str], list]:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An aim with its best records on real data: full, else reduced, else quick; `missing` are full plans.
+    """An aim with its best records on real data: full, else reduced; `missing` are full plans.
 
     It is `open` until every seed planned has its record, then `reached` where their mean is at least the aim.
     """
@@ -105,13 +105,12 @@ def _attempt(report: Report, aim: Aim, found: dict[str, Record]) -> Attempt:
     plans = report.recipes(aim.run, aim.variant, PROFILE)
     full = [found[p.id] for p in plans if p.id in found and counts(found[p.id])]
     missing = [p for p in plans if p.id not in {r.id for r in full}]
-    best = full or _of(report, aim, "reduced", found) or _of(report, aim, "quick", found)
-    return Attempt(report.short, aim, best, missing)
+    return Attempt(report.short, aim, full or _reduced(report, aim, found), missing)
 
 
-def _of(report: Report, aim: Aim, profile: str, found: dict[str, Record]) -> list[Record]:
-    """The records on real data of an aim's run in a smaller profile, which may leave the run out."""
+def _reduced(report: Report, aim: Aim, found: dict[str, Record]) -> list[Record]:
+    """The reduced records of an aim's run on real data; the profile may leave the run out."""
     recipes: list[Recipe] = []
     with suppress(RecipeError):
-        recipes = report.recipes(aim.run, aim.variant, profile)
+        recipes = report.recipes(aim.run, aim.variant, REDUCED)
     return [found[r.id] for r in recipes if r.id in found and not found[r.id].is_standin]

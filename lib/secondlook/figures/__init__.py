@@ -6,8 +6,8 @@ from secondlook.figures.board import board, verdicts
 from secondlook.figures.comparisons import combinations, comparison, sweep
 from secondlook.figures.confusions import confusion, confusion_difference, misclassified, top_confusions
 from secondlook.figures.curves import loss_curves, training_curves
-from secondlook.figures.decompositions import decomposition, published_errors, risk_curves, waterfall
-from secondlook.figures.design import architecture, channel_statistics, preparation, sample_grid, split_proportions
+from secondlook.figures.decompositions import decomposition, published_errors
+from secondlook.figures.design import architecture, channel_statistics, preparation, sample_grid
 from secondlook.figures.latents import embedding, latent_space, latent_walk, reconstructions
 from secondlook.figures.logged import identification, identification_table, logged_curves, schedules
 from secondlook.figures.maps import cam_explorer, feature_maps

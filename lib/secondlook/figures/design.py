@@ -10,7 +10,6 @@ from secondlook.evaluation.costs import KINDS, Layer, total
 from secondlook.figures import words
 from secondlook.figures.marks import picture, placeholder, spots, sprite
 from secondlook.figures.template import COLOURS, Views, finish
-from secondlook.recipe import Recipe
 
 STEPS = ("as stored", "resized", "normalised")
 SHOWN = 2.5  # standard deviations that a normalised image is drawn with, black to white
@@ -49,30 +48,6 @@ def sample_grid(images: np.ndarray | None, labels: np.ndarray | None, class_name
     title = f"{len(labels):,} images of {side} pixels in {len(class_names)} classes, {even}"
     shows = f"Sample images in {len(names)} rows: {words.joined(names)}"
     return finish(figure, id, title, shows, data_name, 130 + 40 * len(names))
-
-
-def split_sizes(recipe: Recipe) -> dict[str, int]:
-    """Images trained on, held back for validation and tested, by arithmetic, of CIFAR-10 or CIFAR-100."""
-    whole, test = recipe.data.train_limit or TRAIN, recipe.data.test_limit or TEST
-    held = recipe.data.validation
-    validation = round(held if held >= 1 else held * whole)
-    return {"training": whole - validation, "validation": validation, "test": test}
-
-
-def split_proportions(recipe: Recipe, data_name: str, id: str = "split") -> go.Figure:
-    """One bar of the images trained on, held back and tested, as a recipe of CIFAR divides them."""
-    sizes = split_sizes(recipe)
-    figure = go.Figure()
-    for k, (name, count) in enumerate(sizes.items()):
-        share = words.percent(count / sum(sizes.values()), 0)
-        figure.add_bar(x=[count], y=["images"], orientation="h", name=f"{name} {count:,}", marker_color=COLOURS[k],
-                       text=[share], textposition="inside", insidetextanchor="middle", textangle=0,
-                       hovertemplate=f"{name}: %{{x:,}} images<extra></extra>")  # fmt: skip
-    figure.update_layout(barmode="stack", legend_traceorder="normal")
-    figure.update_yaxes(visible=False)
-    title = "{training:,} images to train on, {validation:,} to decide by, {test:,} to test with".format(**sizes)
-    note = f"{data_name}, by arithmetic · the report's own proportions are in a lost figure"
-    return finish(figure, id, title, "One bar in three parts", note, 200)
 
 
 def preparation(images: np.ndarray | None, size: int, mean, std, data_name: str, data_set: str = "cifar10",

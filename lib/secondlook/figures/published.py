@@ -13,7 +13,7 @@ from secondlook.figures import words
 from secondlook.figures.marks import diamonds, label_rows, line_at, means, within
 from secondlook.figures.tables import Table
 from secondlook.figures.template import COLOURS, MEASURED, PUBLISHED, SHARE, SYMBOLS, faded, finish
-from secondlook.figures.values import first_with, flat, needed, numbers, together
+from secondlook.figures.values import first_with, flat, needed, numbers
 from secondlook.record import Record
 from secondlook.reports import Published, Report
 
@@ -64,9 +64,8 @@ class Comparison:
 
 
 def fair(rows: list[Row]) -> list[Row]:
-    """The rows without small runs beside better ones; reduced runs are called so where others are full."""
-    groups = {(k, label): own for k, row in enumerate(rows) for label, own in row.groups.items()}
-    kept = together(groups)[0]
+    """The rows that have records; reduced runs are called so where others are full."""
+    kept = {(k, label): own for k, row in enumerate(rows) for label, own in row.groups.items() if own}
     reduced = [at for at, own in kept.items() if own[0].recipe.profile == "reduced"]
     found: list[dict] = [{} for _ in rows]
     for (k, label), own in kept.items():

@@ -94,7 +94,7 @@ def aims(attempts: Sequence, id: str = "aims") -> go.Figure:
         mode="markers", name="aim", hovertemplate="aim %{text}<extra></extra>",
         marker={"size": 20, "color": AIM, "symbol": "line-ns", "line": {"width": 3, "color": AIM}},
     )  # fmt: skip
-    for profile, symbol in (("full", "circle"), ("reduced", "circle-dot"), ("quick", "circle-open")):
+    for profile, symbol in (("full", "circle"), ("reduced", "circle-dot")):
         found = [(i, *mean_interval(a.values), _reached(a)) for i, a in enumerate(attempts) if a.profile == profile]
         found = [row for row in found if np.isfinite(row[1])]
         if found:

@@ -4,13 +4,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.data.names import CIFAR100, SUPERCLASSES
-from secondlook.evaluation.statistics import wilson
 from secondlook.figures import words
-from secondlook.figures.confusions import heat, matrices, mistakes, most_frequent, recognised, shares
-from secondlook.figures.marks import label_rows, means
+from secondlook.figures.confusions import heat, matrices, mistakes, most_frequent, shares
 from secondlook.figures.scores import curve_axes, curves_and_areas, told_apart
-from secondlook.figures.template import COLOURS, QUIET, SHARE, Views, finish, line
-from secondlook.figures.values import first_with, mean_interval, needed
+from secondlook.figures.template import COLOURS, QUIET, Views, finish, line
+from secondlook.figures.values import first_with, needed
 from secondlook.record import Record
 
 NAMES = tuple(name.replace("_", " ") for name in SUPERCLASSES)
@@ -88,47 +86,9 @@ def superclass_roc(records: Record | list[Record], id: str = "superclass-roc") -
     return finish(figure, id, title, shows, note, 560)
 
 
-def hardest_classes(records: Record | list[Record], count: int = 10, id: str = "hardest-classes") -> go.Figure:
-    """How often the `count` hardest and easiest classes are recognised: mean and 95 % interval, and their mistake.
-
-    The interval is over seeds, Wilson's for a single one. Raises ValueError for records without predictions.
-    """
-    records = needed(records, "the hardest classes")
-    names, found = words.class_names(records[0]), matrices(records)
-    recalls = np.stack([np.diag(shares(m, 1)) for m in found])
-    counts, mean = found.mean(0), recalls.mean(0)
-    order = np.argsort(mean, kind="stable")
-    shown = np.r_[order[:count], order[-count:]] if len(order) > 2 * count else order
-    rows = np.array([_recall(recalls[:, c], counts[c, c], counts[c].sum()) for c in shown])
-    off = mistakes(counts)
-    texts = [
-        f"{names[c]}: {words.percent(m)}" + f", mostly called {names[int(off[c].argmax())]}" * bool(off[c].max() > 0)
-        for c, (m, *_) in zip(shown, rows)
-    ]
-    figure = go.Figure()
-    means(figure, np.arange(len(shown)), rows[:, :2], "%{text}", text=texts)
-    figure.data[0].error_x.update(symmetric=False, array=rows[:, 2] - rows[:, 0], arrayminus=rows[:, 0] - rows[:, 1])
-    label_rows(figure, [names[c] for c in shown], tickfont_size=11)
-    figure.update_xaxes(title="share recognised", tickformat=SHARE, rangemode="tozero")
-    figure.update_layout(showlegend=False)
-    none = int(np.sum(mean == 0))
-    title = words.sentence(recognised(counts, names))
-    title += f"; {none} of {len(names)} classes never" if 0 < none < len(names) else ""
-    shows = f"Dot plot of the share recognised of the {len(shown)} hardest and easiest classes"
-    return finish(figure, id, title, shows, words.caption(records), 110 + 24 * len(shown))
-
-
 def superclass_colours() -> tuple[tuple[str, ...], tuple[int, ...]]:
     """What `embedding(…, colours=…)` takes: the superclasses' names, and the number of each class's own."""
     return NAMES, tuple(MEMBER.tolist())
-
-
-def _recall(values: np.ndarray, hits: float, images: float) -> tuple[float, float, float]:
-    """Mean, lower and upper end of the interval."""
-    if len(values) > 1:
-        mean, half = mean_interval(values)
-        return mean, max(mean - half, 0.0), min(mean + half, 1.0)
-    return float(values[0]), *(wilson(round(hits), round(images)) if images else (0.0, 1.0))
 
 
 def _cifar100(records: Record | list[Record], what: str) -> list[Record]:

@@ -1,4 +1,4 @@
-"""What figures and tables read from records: which may stand together, metrics by path, means with intervals."""
+"""What figures and tables read from records: which there are, metrics by path, means with intervals."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -58,30 +58,23 @@ def is_small(record: Record) -> bool:
     return record.recipe.profile in SMALL and record.recipe.variant != "custom"
 
 
-def together(groups):
-    """The records of a figure that may stand together, and what was left out, in words.
+def present(groups):
+    """The records of a figure that there are, and the labels that have none, in words.
 
-    Groups are a dict, by label, of records or lists of them, or one list; anything else is given back as it is. Small
-    runs are left out beside full or reduced ones, and so are labels without records; a reader's own runs stay.
+    Groups are a dict, by label, of records or lists of them; anything else is given back as it is.
     """
-    by_label = groups if isinstance(groups, dict) else {"": groups}
-    if not all(_of_records(value) for value in by_label.values()):
+    if not isinstance(groups, dict) or not all(map(_of_records, groups.values())):
         return groups, ""
-    lists = {label: needed(value, label) for label, value in by_label.items() if value}
-    better = any(not is_small(r) and r.recipe.variant != "custom" for own in lists.values() for r in own)
-    shown = {label: [r for r in own if not (better and is_small(r))] for label, own in lists.items()}
-    found = {label: own[0] if isinstance(by_label[label], Record) else own for label, own in shown.items() if own}
-    left = [label for label in lists if label not in found]
-    told = " and ".join(map(str, left)) if len(left) < 3 else f"{len(left)} others"
-    return (found, told) if groups is by_label else (found.get("", groups), "")
+    left = [str(label) for label, own in groups.items() if not own]
+    told = " and ".join(left) if len(left) < 3 else f"{len(left)} others"
+    return {label: own for label, own in groups.items() if own}, told
 
 
 def at_best(groups: Mapping[str, list[Record]]) -> dict[str, list[Record]]:
     """The groups of the best profile that any has, for what only equal runs may be compared in; a reader's own stay."""
-    found = together(dict(groups))[0]
-    profiles = {label: _profiles(own) for label, own in found.items()}
+    profiles = {label: _profiles(own) for label, own in groups.items() if own}
     best = max(set().union(*profiles.values()), key=PROFILES.index, default=None)
-    return {label: own for label, own in found.items() if profiles[label] <= {best}}
+    return {label: groups[label] for label, own in profiles.items() if own <= {best}}
 
 
 def labels(groups) -> dict[str, str]:
