@@ -9,7 +9,7 @@ from PIL import Image
 
 from secondlook import models, weights
 from secondlook.cli import main
-from secondlook.predict import pixels_of
+from secondlook.data import square
 from secondlook.record import Record, save
 from secondlook.reports import read
 
@@ -59,6 +59,6 @@ def test_a_digit_on_paper_is_turned_into_one_on_black(tmp_path):
     drawn = np.full((60, 60), 250, np.uint8)
     drawn[20:40, 28:32] = 10
     Image.fromarray(drawn).save(tmp_path / "one.png")
-    pixels = pixels_of(tmp_path / "one.png", 28, 1)
+    pixels = square(tmp_path / "one.png", 28, 1)
     assert np.median(pixels) < 10
     assert pixels.max() > 200

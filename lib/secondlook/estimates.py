@@ -16,7 +16,7 @@ import numpy as np
 
 from secondlook.cache import remembered
 from secondlook.checks import RecipeError, checked
-from secondlook.data import DATA_SETS
+from secondlook.data import known
 from secondlook.groups import READ, seeds_together, stream, vae_training
 from secondlook.recipe import Classifier, Data, Recipe
 
@@ -112,15 +112,16 @@ class Images(NamedTuple):
 
 def images(data: Data) -> Images:
     """Classes are taken for equally frequent."""
-    known = DATA_SETS[data.name]
-    classes = len(data.classes or known.class_names)
+    seen = known(data)
+    classes = len(data.classes or seen.class_names)
     whole = WHOLE.get("standin" if data.source == "standin" else data.name, OTHERS)
-    train, test = (min(limit or n, round(n * classes / len(known.class_names)))
+    whole = (data.train_limit, data.test_limit) if data.name == "folder" else whole
+    train, test = (min(limit or n, round(n * classes / len(seen.class_names)))
                    for limit, n in zip((data.train_limit, data.test_limit), whole))  # fmt: skip
     held = round(data.validation * (train if data.validation < 1 else 1))
     noise = {"none": 0, "white_noise_crop": 45}.get(data.noise, 120)
     noisy = () if not noise else ("train", "test") if data.noise_on == "both" else (data.noise_on,)
-    return Images(max(train - held, 1), held, test, data.image_size or known.shape[0], (*known.shape, 1)[2], classes,
+    return Images(max(train - held, 1), held, test, data.image_size or seen.shape[0], (*seen.shape, 1)[2], classes,
                   noisy, noise)  # fmt: skip
 
 

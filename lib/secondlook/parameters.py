@@ -10,7 +10,7 @@ from pathlib import Path
 
 from secondlook import reports
 from secondlook.checks import RecipeError, nearest
-from secondlook.data import DATA_SETS
+from secondlook.data import DATA_SETS, with_images
 from secondlook.recipe import CAM_METHODS, PROFILES, VARIANTS, Recipe
 from secondlook.reports import Report
 from secondlook.runs import TRAIN
@@ -178,9 +178,13 @@ def verify(recipe: Recipe) -> None:
         raise RecipeError(str(error)) from None
 
 
-def changed(recipe: Recipe, **values) -> Recipe:
-    """The recipe with a reader's own settings, by the names of a chapter's parameters. Raises as `customised`."""
+def changed(recipe: Recipe, folder: str | Path = "", **values) -> Recipe:
+    """The recipe with a reader's own settings, by the names of a chapter's parameters, and images of a `folder`.
+
+    The folder holds a folder of images for each class. Raises as `customised` and `data.with_images`.
+    """
     own = _changed(recipe, values)
+    own = with_images(own, folder) if folder else own
     verify(own)
     return own
 

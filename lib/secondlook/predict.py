@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from secondlook.data import square
 from secondlook.recipe import PROFILES, RecipeError
 from secondlook.record import Record, RecordError, Records
 from secondlook.reports import ROOT, read
@@ -49,27 +50,16 @@ def predict(
 ) -> Prediction:
     """What the model `name` says of an image or an image file, cut to its middle square and scaled as its data set is.
 
-    Greyscale for a model of digits, white on black: a bright background is inverted. Raises RecordError for what is no
+    Greyscale for a model of digits, white on black: a bright background is inverted. Raises DataError for what is no
     image, besides what `trained` raises. Folders that are not given are the project's.
     """
     records, runs_dir = records or Records(ROOT / "records"), runs_dir or ROOT / "runs"
     record, model = trained(name, records, runs_dir, variant)
-    pixels = pixels_of(image, model.image_size, len(model.mean))
+    pixels = square(image, model.image_size, len(model.mean))
     found = model.probabilities(pixels[None])[0]
     order = np.argsort(-found)
     picture = _under_heat(model, pixels, int(order[0]))
     return Prediction(record, {model.class_names[i]: float(found[i]) for i in order}, picture)
-
-
-def pixels_of(path: Path | Image.Image, side: int, channels: int) -> np.ndarray:
-    """The middle square of an image or a file, uint8 (side, side, 3), or (side, side) of a digit, light on dark."""
-    try:
-        with path.copy() if isinstance(path, Image.Image) else Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB" if channels == 3 else "L")
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise RecordError(f"{path}: not an image that can be read ({error}); give a PNG, JPEG or WebP file") from None
-    pixels = np.array(ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS))
-    return 255 - pixels if channels == 1 and np.median(pixels) > 127 else pixels
 
 
 def _under_heat(model, pixels: np.ndarray, answer: int) -> Image.Image:

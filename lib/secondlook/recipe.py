@@ -54,7 +54,7 @@ Latent = Literal["sample", "mean"]
 class Data:
     """The task: which images, how they are divided, what is done to them before any training."""
 
-    name: Literal["cifar10", "cifar100", "mnist", "gaussians"] = "cifar10"
+    name: Literal["cifar10", "cifar100", "mnist", "gaussians", "folder"] = "cifar10"
     source: Literal["official", "npz", "standin"] = "official"
     classes: Classes = ()  # () is all classes
     train_limit: Count = 0  # images kept of the training set, by hash; 0 is all
@@ -67,6 +67,9 @@ class Data:
     noise_std: Amount = 1.0
     noise_on: Literal["both", "test", "train"] = "both"
     normalise: Literal["statistics", "half", "none"] = "statistics"  # by the training split's; to [−1, 1]; over 255
+    folder: str = ""  # of a reader's own images, as `data.with_images` fills it in, with what follows
+    class_names: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    digest: str = ""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -182,8 +185,9 @@ class Recipe:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def identity(self) -> dict:
-        """What the id hashes. Official files and a `.npz` hold the same images, so they count as one source."""
-        data = replace(self.data, source="official") if self.data.source == "npz" else self.data
+        """What the id hashes: official files and a `.npz` count as one source, and a folder by its images."""
+        source = "official" if self.data.source == "npz" else self.data.source
+        data = replace(self.data, source=source, folder="")
         return {"kind": self.kind, "seed": self.seed, "data": _changed(data), "settings": _changed(self.settings)}
 
     @property

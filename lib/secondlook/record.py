@@ -64,7 +64,8 @@ class Record:
     @property
     def data_name(self) -> str:
         """The data's name as captions say it; a stand-in is never passed off as the real thing."""
-        real = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "gaussians": "Gaussians"}
+        real = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "mnist": "MNIST", "gaussians": "Gaussians",
+                "folder": f"own images ({Path(self.recipe.data.folder).name})"}  # fmt: skip
         name = real[self.recipe.data.name]
         return f"stand-in for {name}" if self.is_standin else name
 

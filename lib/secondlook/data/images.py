@@ -47,9 +47,9 @@ DATA_SETS = {
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A data set in canonical order. Images are uint8 (n, 32, 32, 3) or (n, 28, 28), labels uint8 (n,)."""
+    """A data set in canonical order. Images are uint8 (n, side, side, 3) or (n, 28, 28), labels uint8 (n,)."""
 
-    name: str  # cifar10, cifar100, mnist
+    name: str  # cifar10, cifar100, mnist, folder
     source: str  # where the bytes came from: official, npz, standin
     x_train: np.ndarray = field(repr=False)
     y_train: np.ndarray = field(repr=False)
@@ -60,36 +60,36 @@ class Images:
     digest: str  # sha256 of all shapes, types, pixels and labels, hexadecimal
     bayes_error: float | None = None  # stand-ins only: of all classes, before rounding to uint8
     bayes_error_se: float | None = None
+    known: DataSet = None  # of DATA_SETS, or what a folder of own images tells
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        return DATA_SETS[self.name].class_names
+        return self.known.class_names
 
     @property
     def title(self) -> str:
         """The name for captions and tables, which never passes a stand-in off as the real thing."""
-        title = DATA_SETS[self.name].title
-        return f"stand-in for {title}" if self.source == "standin" else title
+        return f"stand-in for {self.known.title}" if self.source == "standin" else self.known.title
 
 
-def canonical(name: str, source: str, arrays: dict[str, np.ndarray], **more) -> Images:
+def canonical(name: str, source: str, arrays: dict[str, np.ndarray], known: DataSet | None = None, **more) -> Images:
     """The images in canonical order, from x_train, y_train, x_test, y_test in any order.
 
-    Raises DataError where an array's type or shape is not that of the data set `name`.
+    Raises DataError where an array's type or shape is not that of the data set `name`, or of what is `known` of it.
     """
-    checked_arrays(name, arrays)
+    known = known or DATA_SETS[name]
+    checked_arrays(known, arrays)
     ordered, hashes = {}, {}
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         digests = pixel_hashes(x)
         order = np.lexsort((y, *digests.view(">u8").T[::-1]))
         ordered[f"x_{split}"], ordered[f"y_{split}"], hashes[f"hashes_{split}"] = x[order], y[order], digests[order]
-    return Images(name, source, **ordered, **hashes, digest=digest(ordered), **more)
+    return Images(name, source, **ordered, **hashes, digest=digest(ordered), known=known, **more)
 
 
-def checked_arrays(name: str, arrays: dict[str, np.ndarray]) -> None:
-    """Raises DataError where an array's type, shape or a label is not that of the data set `name`."""
-    known = DATA_SETS[name]
+def checked_arrays(known: DataSet, arrays: dict[str, np.ndarray]) -> None:
+    """Raises DataError where an array's type, shape or a label is not that of the data set."""
     for key in KEYS:
         array, images = arrays[key], arrays[key.replace("y_", "x_")]
         shape = known.shape if key.startswith("x_") else ()

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from secondlook.data import standins
-from secondlook.data.images import DATA_SETS, KEYS, DataError, Images, MissingDataError, canonical
+from secondlook.data.folder import data_set, load_folder
+from secondlook.data.images import DATA_SETS, KEYS, DataError, DataSet, Images, MissingDataError, canonical
 from secondlook.files import check_writable, member, replace_file
 from secondlook.recipe import Data
 
@@ -26,6 +27,8 @@ def load(data: Data, data_dir: str | Path) -> Images:
     only NAME.npz; `standin` needs no file. Raises DataError, naming the file, where they are damaged or another data
     set's, and MissingDataError, a DataError, where there is none.
     """
+    if data.name == "folder":
+        return load_folder(data)
     name, folder = _known(data.name), Path(data_dir)
     if data.source == "standin":
         return standins.draw(name)
@@ -39,6 +42,11 @@ def load(data: Data, data_dir: str | Path) -> Images:
         f"{file}: no such file, and {DATA_SETS[name].title} is needed; run `secondlook data fetch {name}` "
         f"(or `make data` for every set), or put {name}.npz with {', '.join(KEYS)} into {folder}"
     )
+
+
+def known(data: Data) -> DataSet:
+    """Title, shape and classes of the images that the recipe's `data` names."""
+    return data_set(data) if data.name == "folder" else DATA_SETS[_known(data.name)]
 
 
 def fetch(name: str, data_dir: str | Path) -> Path:
@@ -66,8 +74,8 @@ def summary(data_dir: str | Path) -> list[dict[str, str]]:
     The state is `verified`, `missing` or what is wrong, as a sentence. Every file found is read in full.
     """
     rows = []
-    for name, known in DATA_SETS.items():
-        row = {"name": name, "title": known.title, "where": "", "digest": "", "state": "missing"}
+    for name, its in DATA_SETS.items():
+        row = {"name": name, "title": its.title, "where": "", "digest": "", "state": "missing"}
         for place in (Path(data_dir) / f"{name}.npz", Path(data_dir) / OFFICIAL[name]):
             if place.exists():
                 row["where"] = str(place)
@@ -92,11 +100,11 @@ def _verified(name: str, source: str, arrays: dict[str, np.ndarray], place: Path
         images = canonical(name, source, arrays)
     except DataError as error:
         raise DataError(f"{place}: {error}; {way_out}") from None
-    known = DATA_SETS[name]
-    if images.digest != known.digest:
+    its = DATA_SETS[name]
+    if images.digest != its.digest:
         raise DataError(
-            f"{place}: the pixels or labels are not {known.title}'s: digest {images.digest[:12]}, "
-            f"expected {known.digest[:12]}; {way_out}"
+            f"{place}: the pixels or labels are not {its.title}'s: digest {images.digest[:12]}, "
+            f"expected {its.digest[:12]}; {way_out}"
         )
     return images
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from secondlook import models, weights
 from secondlook.checks import RecipeError, checked
-from secondlook.data import Images, draws, load, split
+from secondlook.data import draws, load, split
 from secondlook.data.loader import DeviceLoader
 from secondlook.experiments.filing import checkpoint_for, filed
 from secondlook.experiments.outcome import outcome, telemetry
@@ -125,7 +125,7 @@ class Task:
         self.recipe, self.execution, self.device = recipe, execution, execution.resolved_device()
         self.started, self.clock = datetime.now(UTC), time.perf_counter()
         check(recipe.settings, recipe.data.validation > 0)
-        self.images = load_images(recipe.data.name, recipe.data.source, str(execution.data_dir))
+        self.images = load_images(files_of(recipe.data), str(execution.data_dir))
         self.parts = split(self.images, recipe.data, recipe.split_seed)
         x = self.images.x_train
         self.classes, self.channels = len(self.parts.class_names), x.shape[3] if x.ndim == 4 else 1
@@ -224,7 +224,10 @@ def normalisation(kind: str, x: np.ndarray) -> tuple[list[float], list[float]]:
     return means, [float(np.sqrt((levels - m) ** 2 @ share)) for m, share in zip(means, counts)]
 
 
-@lru_cache(maxsize=1)
-def load_images(name: str, source: str, data_dir: str) -> Images:
-    """As `data.load`, remembering the last data set."""
-    return load(Data(name=name, source=source), data_dir)
+def files_of(data: Data) -> Data:
+    """What of a recipe's data decides which files are read."""
+    folder = {"folder": data.folder, "class_names": data.class_names, "digest": data.digest}
+    return Data(name=data.name, source=data.source, **(folder | {"image_size": data.image_size} if data.folder else {}))
+
+
+load_images = lru_cache(maxsize=1)(load)  # remembers the last data set

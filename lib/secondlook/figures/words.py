@@ -63,7 +63,8 @@ def name(metric: str) -> str:
 def class_names(record: Record) -> tuple[str, ...]:
     """The classes of a record in the order of its labels, in words: spaces where the data set has underscores."""
     data = record.recipe.data
-    names = DATA_SETS[data.name].class_names if data.name in DATA_SETS else ("first", "second")
+    sets = {name: known.class_names for name, known in DATA_SETS.items()}
+    names = data.class_names or sets.get(data.name, ("first", "second"))
     return tuple(names[c].replace("_", " ") for c in data.classes or range(len(names)))
 
 
