@@ -103,6 +103,13 @@ def draw_all(page) -> dict[str, str]:
     return {f["id"]: "empty" if f["state"] == "drawn" and not f["marks"] else f["state"] for f in page.evaluate(STATE)}
 
 
+def barriers(page) -> list[str]:
+    """What axe-core finds serious or critical on an open page, each with its rule and its element."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    found = [rule for rule in axe.Axe().run(page).response["violations"] if rule["impact"] in ("serious", "critical")]
+    return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
+
+
 def page_report(browser, path: Path, expected: tuple[str, ...] = (), **view) -> dict:
     """What a page of the site does in a browser; every slider and menu is moved.
 

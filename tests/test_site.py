@@ -11,7 +11,7 @@ from pathlib import Path
 import check_site as site
 import nbformat
 import pytest
-from browser import draw_all, launched, page_report, visit
+from browser import barriers, draw_all, launched, page_report, visit
 
 from secondlook.claims.indications import Indication
 from secondlook.claims.judge import Judgement
@@ -470,6 +470,16 @@ def test_the_headings_of_the_claims_sort_each_report_from_the_keyboard(browser, 
         assert heads.nth(0).get_attribute("aria-sort") is None
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["book/intro.html", "notebooks/figures.html", "search.html", "genindex.html"])
+def test_nothing_on_a_page_shuts_a_reader_out(browser, built, name, theme):
+    with visit(browser, built / name, theme=theme) as seen:
+        draw_all(seen.page)
+        seen.page.evaluate("() => document.querySelectorAll('details').forEach(box => { box.open = true; })")
+        assert barriers(seen.page) == []
+
+
 CONTRAST = """() => [...document.querySelectorAll('.verdict')].map(badge => {
   const channel = value => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
   const luminance = colour => { const [r, g, b] = colour.match(/\\d+/g).map(v => channel(+v));
@@ -503,11 +513,11 @@ def test_a_kernel_of_the_book_is_told_never_to_train(page):
 
 def test_a_screen_reader_leaves_the_arrow_keys_to_figures_that_have_controls(page):
     roles = dict(re.findall(r'id="(\w+)" role="(\w+)"', page.read_text(encoding="utf-8")))
-    assert roles == {"lines": "application", "confusion": "application", "points": "img", "grid": "img"}
+    assert roles == {"lines": "application", "confusion": "application", "points": "group", "grid": "group"}
 
 
 def test_every_figure_has_its_alternative_text_and_its_title_in_the_caption(page):
-    alts = re.findall(r'role="(?:img|application)" aria-label="([^"]+)"', page.read_text(encoding="utf-8"))
+    alts = re.findall(r'role="(?:group|application)" aria-label="([^"]+)"', page.read_text(encoding="utf-8"))
     assert alts == [
         "Two lines that rise, the second one faster.",
         "Two classes; cats are more often right.",
@@ -638,3 +648,14 @@ def test_the_built_book_is_whole(browser):
         wrong = {key: report[key] for key in ("failed", "idle", "requests", "errors") if report[key]}
         wrong |= {f"{id} has an empty table": rows for id, rows in report["tables"].items() if not rows}
         assert not wrong, f"{name}: {wrong}"
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not BUILT.is_dir(), reason="the book is not built (make book)")
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_in_the_built_book_shuts_a_reader_out(browser, theme):
+    for path in (BUILT / name for name in ["book/intro.html", "book/method.html", *EXPECTED]):
+        with visit(
+            browser, path, theme=theme
+        ) as seen:  # figures are drawn where they are near: of all of them, one kind
+            assert barriers(seen.page) == [], path.name

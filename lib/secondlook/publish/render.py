@@ -103,8 +103,8 @@ def _second_line(text: str) -> str:
 
 
 def _role(layout: dict) -> str:
-    """A picture; or, where arrow keys work its controls, what a screen reader leaves the keys to."""
-    return "application" if layout.get("sliders") or layout.get("updatemenus") else "img"
+    """A group, since it has buttons; or, where arrow keys work its controls, what screen readers leave the keys to."""
+    return "application" if layout.get("sliders") or layout.get("updatemenus") else "group"
 
 
 def _help(layout: dict, numbers: bool) -> str:
