@@ -113,9 +113,9 @@ def _data(arguments) -> int:
 
 
 def _train(arguments) -> int:
+    from secondlook.cluster import WorkerError
     from secondlook.runs import Execution, estimate_for, produce, unique, without_record
     from secondlook.training.checkpoint import CheckpointError, Stopped, stop_on_signals
-    from secondlook.training.parallel import WorkerError
 
     recipes = read(arguments.report).recipes(arguments.run, arguments.variant, arguments.profile, arguments.seeds)
     store = Records(arguments.records_dir, arguments.runs_dir)

@@ -1,6 +1,5 @@
 """From recipes to records: load what is there, train what is missing."""
 
-import operator
 import os
 import re
 import signal
@@ -31,6 +30,7 @@ class Execution:
     deadline: float | None = None  # in the seconds of time.monotonic()
     processes: int = 1  # of one thread each, on a processor
     progress: Callable[[str, float], None] = lambda label, share: None
+    results: list | None = None  # on a worker: records and checkpoints to be filed by the process that asked
 
     def resolved_device(self) -> str:
         """The device's name for torch. Raises RecipeError where it is not there."""
@@ -101,8 +101,8 @@ def produce(recipes: list[Recipe], execution: Execution) -> list[Record]:
     recipes = richest(recipes)
     check_folders(recipes, execution)
     together = groups(recipes)
-    if execution.processes > 1 and len(recipes) > 1 and execution.resolved_device() == "cpu":
-        return _side_by_side(together, execution)
+    if execution.processes > 1 and len(units := _apart(together)) > 1 and execution.resolved_device() == "cpu":
+        return _side_by_side(units, execution)
     made: list[Record] = []
     for group in together:
         if made and execution.deadline is not None and time.monotonic() >= execution.deadline:
@@ -120,20 +120,31 @@ def _produce(group: list[Recipe], execution: Execution) -> list[Record]:
         return PRODUCE[group[0].kind](group, execution)
 
 
-def _side_by_side(together: list[list[Recipe]], execution: Execution) -> list[Record]:
-    """The groups in several processes; seeds of one net, which share a step on a GPU, share nothing here."""
-    from secondlook.training.parallel import in_processes
+def _apart(together: list[list[Recipe]]) -> list[list[Recipe]]:
+    """The groups, but seeds of one net, which share a step on a GPU, one by one."""
+    return [unit for g in together for unit in ([[r] for r in g] if g[0].kind == "classifier" else [g])]
 
-    units = [unit for g in together for unit in ([[r] for r in g] if g[0].kind == "classifier" else [g])]
-    processes, shares = min(execution.processes, len(units)), [0.0] * len(units)
+
+def _side_by_side(units: list[list[Recipe]], execution: Execution) -> list[Record]:
+    """The units on several workers, the longest first."""
+    from secondlook.cluster import on_workers
+    from secondlook.experiments.filing import filed
+    from secondlook.training.checkpoint import Checkpoint
+
+    costs = {f"{u[0].id}-{len(u)}": core_minutes(u) for u in units}
+    pieces = dict(sorted(zip(costs, units, strict=True), key=lambda piece: -costs[piece[0]]))
+    processes, shares = min(execution.processes, len(units)), dict.fromkeys(costs, 0.0)
     label = f"{units[0][0].report}, {sum(map(len, units))} runs, {processes} at a time"
-    costs = [core_minutes(unit) for unit in units]
 
-    def progress(number: int, _, share: float) -> None:
-        shares[number] = max(share, shares[number])  # a run of two phases begins twice
-        execution.progress(label, sum(map(operator.mul, costs, shares)) / sum(costs))
+    def progress(key: str, share: float) -> None:
+        shares[key] = max(share, shares[key])  # a run of two phases begins twice
+        execution.progress(label, sum(costs[k] * shares[k] for k in costs) / sum(costs.values()))
 
-    in_processes(_produce, units, execution, processes, progress)
+    def finished(results: list) -> None:
+        for records, checkpoints in results:
+            filed(records, execution, [Checkpoint(path, {}) for path in checkpoints])
+
+    on_workers(_produce, pieces, execution, processes, progress, finished)
     store = Records(execution.records_dir, execution.runs_dir)
     return [store.get(recipe) for unit in units for recipe in unit]
 

@@ -136,6 +136,11 @@ def asked_to_stop() -> int | None:
     return _asked[0]
 
 
+def ask_to_stop(number: int | None) -> None:
+    """Asks as that signal does where `stop_on_signals` holds; None takes it back."""
+    _asked[0] = number
+
+
 @contextmanager
 def stop_on_signals():
     """Inside, SIGTERM and SIGINT ask the run to finish its step and save; a second one acts at once."""
