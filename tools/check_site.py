@@ -3,6 +3,7 @@
 python tools/check_site.py _build/html    # says where the site is, or what is wrong with it (exit 1)
 """
 
+import argparse
 import json
 import re
 import sys
@@ -152,9 +153,11 @@ def _sprites(figure: dict) -> list[str]:
     return [src for src in sources if src and not src.startswith("data:")]
 
 
-def main(arguments: list[str]) -> int:
-    """Checks the site in the folder named first; prints where it is, or its problems. Returns the exit code."""
-    folder = arguments[0] if arguments else "_build/html"
+def main(arguments: list[str] | None = None) -> int:
+    """Checks a site; prints where it is, or its problems. Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", default="_build/html")
+    folder = parser.parse_args(arguments).folder
     try:
         problems = check(folder)
     except FileNotFoundError as error:
@@ -169,4 +172,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

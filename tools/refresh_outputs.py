@@ -6,8 +6,8 @@ Cells tagged `keep_output` carry what they print, so that nbval has something to
 stripped. The notebook runs on the committed records alone: training is forbidden while it does.
 """
 
+import argparse
 import os
-import sys
 from pathlib import Path
 
 import nbformat
@@ -76,16 +76,15 @@ def refreshed(text: str, table: str) -> str:
     return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
-def main(arguments: list[str]) -> int:
-    """Refreshes every notebook named, and README.md; returns the exit code."""
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path, help="none refreshes README.md alone")
     os.environ["SECONDLOOK_TRAIN"] = "never"
-    for argument in arguments:
-        kept = refresh(Path(argument))
-        print(f"{argument}: {len(kept)} cells keep their output")
+    for notebook in parser.parse_args().notebooks:
+        print(f"{notebook}: {len(refresh(notebook))} cells keep their output")
     readme = ROOT / "README.md"
     replace_file(readme, refreshed(readme.read_text(encoding="utf-8"), markdown()).encode())
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main()
