@@ -247,7 +247,7 @@ def test_judged_claims_say_what_they_rest_on(base):
     assert "jointly at 90 % or more" in base["L2"].why
     assert "jointly at 85 % or more" in base["F11"].why
     assert "jointly" not in base["L3"].why
-    assert "10 of 10 seeds of c8-full" in base["L1"].why
+    assert "10 of 10 seeds of combination 8 (full), as published" in base["L1"].why
 
 
 @pytest.mark.parametrize("claim", NEEDS)

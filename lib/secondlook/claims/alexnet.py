@@ -12,6 +12,7 @@ from secondlook.claims.forms import Verdict
 from secondlook.evaluation import curves
 from secondlook.evaluation.costs import NETS, UPDATES, layers, share_of_step, smallest_image, total
 from secondlook.evaluation.statistics import paired_test
+from secondlook.names import OPTIMIZERS as WORDS
 
 LOSSES = "alexnet_training_loss"  # the name of the log
 OPTIMIZERS = ("sgd", "adamw")
@@ -34,8 +35,8 @@ def identified(e: Evidence, candidates: dict, tolerance: float, rivals: dict | N
         nearest = min(own, key=lambda run, own=own: own[run].distance)
         distances.append(own[nearest].distance)
         said.append(
-            f"{o}: {len(left)} of {len(own)} settings are not excluded at the 95 % level, {len(fit[-1] or [])} of them "
-            f"within {tolerance:g}; nearest {nearest}, {distances[-1]:.2g} from the log"
+            f"{WORDS[o]}: {len(left)} of {len(own)} settings are not excluded at the 95 % level, {len(fit[-1] or [])} "
+            f"of them within {tolerance:g}; nearest {nearest}, {distances[-1]:.2g} from the log"
         )
     excluded = [[m.excluded for m in own.values()] for own in others]
     word = forms.decided(None in fit, all(fit) and all(own and all(own) for own in excluded))
@@ -59,7 +60,7 @@ def nearer_to_log(e: Evidence, runs: dict) -> Verdict:
     for optimizer, pair in runs.items():
         a, b = (np.array([curves.misfit(log[optimizer], [x]).distance for x in next(own)]) for _ in pair)
         gains[f"{pair[0]} is nearer than {pair[1]}"] = b - a
-        told.append(f"{optimizer}: {pair[0]} {a.mean():.2g} from the log, {pair[1]} {b.mean():.2g}")
+        told.append(f"{WORDS[optimizer]}: {pair[0]} {a.mean():.2g} from the log, {pair[1]} {b.mean():.2g}")
         near.append(float(a.mean()))
     found = forms.every(gains)
     return replace(found, why=f"{'; '.join(told)}; {found.why}", published=None, measured=near)
@@ -86,8 +87,8 @@ def schedule_of_log(e: Evidence, milestones: list, steady: list) -> Verdict:
     calm = all(own[epoch] <= 1 for own in ratios.values() for epoch in steady)
     true = sharp and calm and all(own == milestones for own in found.values())
     why = "; ".join(
-        f"{o} falls faster than before, most of all after epochs {own}; as a multiple of the largest change of pace "
-        f"around it {', '.join(f'{v:.2g} after {epoch}' for epoch, v in ratios[o].items())}"
+        f"{WORDS[o]} falls faster than before, most of all after epochs {own}; as a multiple of the largest change of "
+        f"pace around it {', '.join(f'{v:.2g} after {epoch}' for epoch, v in ratios[o].items())}"
         for o, own in found.items()
     )
     return forms.fact(true, why, milestones, found["sgd"], rests_on=forms.LOG)
@@ -97,7 +98,7 @@ def last_epoch_of_log(e: Evidence, published: list) -> Verdict:
     """The published losses are the means of the log's last epoch, to the last printed digit: by arithmetic."""
     numbers, ends = [e.published(name) for name in published], [float(x[-1]) for x in log_losses().values()]
     same = all(abs(n.value - end) <= n.half_unit + forms.ROUNDING for n, end in zip(numbers, ends, strict=True))
-    why = ", ".join(f"{o}: logged {end:.4f}, printed {n.text}" for o, n, end in zip(OPTIMIZERS, numbers, ends))
+    why = ", ".join(f"{WORDS[o]}: logged {end:.4f}, printed {n.text}" for o, n, end in zip(OPTIMIZERS, numbers, ends))
     return forms.fact(same, why, [n.value for n in numbers], ends, forms.LOG)
 
 

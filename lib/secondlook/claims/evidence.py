@@ -254,7 +254,7 @@ class Evidence:
         """A sentence on the diverged seeds among the records used, empty if there are none."""
         runs: dict[str, list[int]] = {}
         for record in self.used.values():
-            runs.setdefault(f"{record.recipe.run} ({record.recipe.variant})", []).append(record.status == "diverged")
+            runs.setdefault(f"{record.recipe.run}, {record.recipe.variant}", []).append(record.status == "diverged")
         said = [f"{sum(flags)} of {len(flags)} seeds of {run}" for run, flags in runs.items() if any(flags)]
         return f"diverged: {', '.join(said)} (counted with the metrics their records give)" if said else ""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from secondlook.claims import forms
 from secondlook.claims.evidence import Evidence
 from secondlook.claims.forms import Verdict
+from secondlook.claims.plain import in_words
 from secondlook.sections import INDICATIONS
 
 HOLDS, FAILS, UNDECIDED, TOO_FEW = INDICATIONS
@@ -46,8 +47,8 @@ def indication(e: Evidence, outcome: Verdict) -> Indication | None:
         said = f"{word} ({', '.join(filter(None, (basis, count)))})"
     return Indication(
         outcome=word,
-        says=f"{e.reduced}: {said}" if e.reduced else said,
-        why=". ".join(w[0].upper() + w[1:] for w in (outcome.why, e.diverged()) if w) + ".",
+        says=in_words(f"{e.reduced}: {said}" if e.reduced else said, e),
+        why=". ".join(w[0].upper() + w[1:] for w in (in_words(w, e) for w in (outcome.why, e.diverged())) if w) + ".",
         seeds=seeds,
         reduced=e.reduced,
         p=outcome.p,

@@ -17,6 +17,7 @@ from secondlook.claims import forms
 from secondlook.claims.evidence import PROFILE, Evidence, Protocol, Unjudged
 from secondlook.claims.forms import Verdict
 from secondlook.claims.indications import Indication, indication
+from secondlook.claims.plain import in_words
 from secondlook.evaluation.statistics import LEAST_SEEDS, holm
 from secondlook.record import Record, Records
 from secondlook.reports import Claim, Report
@@ -239,7 +240,7 @@ def _turned(outcome: Verdict, lowest: bool) -> Verdict:
 def _judgement(e: Evidence, outcome: Verdict) -> Judgement:
     claim = e.claim
     used = list(e.used.values()) if outcome.word != forms.NOT_RUN else []
-    reasons = [outcome.why, e.diverged() if used else "", claim.why]
+    reasons = [in_words(reason, e) for reason in (outcome.why, e.diverged() if used else "", claim.why)]
     if outcome.word == forms.NOT_RUN:  # what is known comes before the commands that are wanted
         reasons.reverse()
     return Judgement(

@@ -149,7 +149,7 @@ def which_loss(e: Evidence, runs: list, fits: str, fits_not: str, values: list) 
         numbers.append(forms.several(parts))
         off = [name for name, part in parts if part.word == forms.NOT_REPRODUCED]
         held[variant] |= not off
-        said.append(f"{variant} {run}: " + (f"off in {', '.join(off)}" if off else "all consistent"))
+        said.append(f"{variant}, {run}: " + (f"off in {', '.join(off)}" if off else "all consistent"))
     if held[fits] == held[fits_not]:
         word = forms.decided(not held[fits], False)
     else:

@@ -8,29 +8,15 @@ import numpy as np
 from secondlook.data.images import DATA_SETS
 from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.figures.values import SMALL, mean_interval, needed, share_interval
+from secondlook.names import OPTIMIZERS as OPTIMIZERS
+from secondlook.names import VARIANTS
+from secondlook.names import name as name
 from secondlook.recipe import RecipeError
 from secondlook.record import Record
 from secondlook.reports import read
 
-VARIANTS = {"as_published": "as published", "as_coded": "as coded", "custom": "your own settings"}
-OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "adamax": "Adamax", "nadam": "Nadam",
-                   "amsgrad": "AMSGrad", "rmsprop": "RMSprop", "rmsprop_inner_eps": "RMSprop, ε inside the root",
-                   "adam_uncorrected": "Adam without correction"}  # fmt: skip
 PLURALS = {"reaches": "reach", "ends with": "end with", "ends": "end", "has": "have", "is": "are", "leads": "lead",
            "follows": "follow", "tells": "tell", "loses": "lose", "brings": "bring", "its": "their"}  # fmt: skip
-METRICS = {
-    "gradient_noise_final": "noise of the gradient",
-    "train_accuracy": "training accuracy",
-    "test_top5_accuracy": "top-5 test accuracy",
-    "test_accuracy_small": "test accuracy (draws of 1,000 images)",
-    "train_loss": "training loss",
-    "svm_accuracy": "accuracy of the linear head",
-    "linear_svc_accuracy": "accuracy of a linear SVC",
-    "kmeans_accuracy": "accuracy of k-means",
-    "train_limit": "training images",
-    "train_kl": "KL divergence",
-    "train_reconstruction": "reconstruction error",
-}
 
 
 def percent(share: float, digits: int = 1) -> str:
@@ -52,12 +38,6 @@ def told_mean(values: Sequence[float], digits: int = 1) -> str:
         enough = int(np.isfinite(values).sum()) >= LEAST_SEEDS
         return percent(mean, digits) + (f" ± {percent(half, digits)}" if enough else "")
     return f"{percent(np.nanmin(values), digits)} to {percent(np.nanmax(values), digits)} from seed to seed"
-
-
-def name(metric: str) -> str:
-    """A metric's or a setting's name in words; of a path, its last part."""
-    last = metric.split(".")[-1]
-    return METRICS.get(last, last.replace("_", " "))
 
 
 def class_names(record: Record) -> tuple[str, ...]:
