@@ -7,8 +7,15 @@ import numpy as np
 
 from secondlook import reports
 from secondlook.claims.judge import Judgement, judge
+from secondlook.figures.tables import Notice
 from secondlook.recipe import Recipe
 from secondlook.record import Record, Records, save
+
+
+def told(shown) -> str:
+    """What a page says in the place of a figure that cannot be drawn."""
+    assert isinstance(shown, Notice), shown
+    return shown.text
 
 
 def noise(seed: int, size: float, salt=0):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up import told
 
 from secondlook.chapter import _recipes, open_chapter
 from secondlook.data import DataError
@@ -100,9 +101,12 @@ def test_an_override_makes_a_custom_run_beside_the_reports_own(folder):
     assert (record.recipe.settings.batch_size, record.recipe.settings.strength) == (100, 3.0)
     assert own.records("c4-full")[0].recipe.settings.batch_size == 400
     assert name in repr(own)
-    beside = own.draw(comparison, own.beside({"as coded": own.headline(), "again": own.headline()}))
+    beside = comparison(own.beside({"as coded": own.headline(), "again": own.headline()}))
     assert list(beside.layout.yaxis.ticktext) == ["as coded", name]
-    assert own.draw_each(top_confusions, own.headline()).layout.meta["secondlook"]["id"] == "top-confusions-yours"
+    shown = []
+    own.each(lambda records: shown.append(top_confusions(records)), own.headline())
+    ids = [figure.layout.meta["secondlook"]["id"] for figure in shown]
+    assert ids == ["top-confusions", "top-confusions-yours"]
     assert not (folder / "linear").exists()
 
 
@@ -111,10 +115,10 @@ def test_an_own_run_that_diverges_leaves_every_figure_of_the_reports(folder):
     ((name, (record,)),) = own.yours.items()
     assert record.status == "diverged"
     compared = own.beside({"as coded": own.headline()})
-    assert list(own.draw(comparison, compared).layout.yaxis.ticktext) == ["as coded", f"{name}<br>diverged"]
+    assert list(comparison(compared).layout.yaxis.ticktext) == ["as coded", f"{name}<br>diverged"]
     for figure in (top_confusions, roc, templates):
-        assert "diverged" in repr(own.draw_each(figure, own.headline()))
-    assert own.draw(kernels, {k: replace(r[0], arrays={"kernels": KERNELS} if k != name else {})
+        assert "diverged" in told(figure([record] if figure is not templates else record))
+    assert kernels({k: replace(r[0], arrays={"kernels": KERNELS} if k != name else {})
                               for k, r in compared.items()}).data  # fmt: skip
 
 
@@ -153,17 +157,16 @@ def test_a_bad_value_is_refused_before_any_work(tmp_path, bad, message):
 def test_without_records_figures_give_way_to_the_command_that_makes_them(tmp_path):
     empty = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
     assert "secondlook train linear --profile full" in repr(empty)
-    assert "secondlook train linear" in empty.draw(roc, empty.headline())._repr_html_()
-    assert "secondlook train linear" in empty.draw(combinations, {}, winner="c4-full")._repr_html_()
+    assert "secondlook list --missing" in roc(empty.headline())._repr_html_()
+    assert "secondlook list --missing" in combinations({}, winner="c4-full")._repr_html_()
     assert {j.verdict for j in empty.judgements} == {"not run", "underspecified", "not testable as stated"}
 
 
-def test_a_page_says_what_cannot_be_drawn_and_fails_for_any_other_error(tmp_path):
-    opened = open_chapter("linear", profile="full", variant="as_coded", train="never", records_dir=str(tmp_path))
+def test_a_page_says_what_cannot_be_drawn_and_fails_for_any_other_error():
     kept = [Record(read("linear").recipes("c4-full", "as_coded")[0], "finished", {"test_accuracy": 0.3})]
-    assert "needs keep = 'evidence'" in repr(opened.draw(roc, kept))
+    assert "needs keep = 'evidence'" in told(roc(kept))
     with pytest.raises(ValueError, match="has no 'test_acuracy'"):
-        opened.draw(comparison, {"one": kept}, metric="test_acuracy")
+        comparison({"one": kept}, metric="test_acuracy")
 
 
 def test_the_committed_chapter_reads_from_records_alone(tmp_path):
@@ -205,7 +208,7 @@ def test_no_quick_run_is_shown_on_a_page_of_full_ones(tmp_path):
     both = {run: page.records(run) for run in ("c4-full", "c6-full")}
     assert {run: [r.recipe.profile for r in records] for run, records in both.items()} == {
         "c4-full": ["full", "full"], "c6-full": []}  # fmt: skip
-    drawn = page.draw(comparison, both)
+    drawn = comparison(both)
     assert list(drawn.layout.yaxis.ticktext) == ["c4-full"]
     assert "without c6-full, not run yet" in drawn.layout.title.subtitle.text
     assert list(page.runs(["c5", "c4-full"])) == ["c4-full"]
@@ -217,11 +220,11 @@ def test_reduced_runs_stand_beside_full_ones_and_say_so(tmp_path):
     filed(report.recipes("alexnet-sgd", "as_published", "reduced", [0]), tmp_path)
     page = opened("alexnet", tmp_path)
     groups = {"LeNet": page.records("lenet-sgd"), "AlexNet": page.records("alexnet-sgd", "as_published")}
-    drawn = page.draw(comparison, groups)
+    drawn = comparison(groups)
     assert list(drawn.layout.yaxis.ticktext) == ["LeNet", "AlexNet, reduced"]
     assert "half the width" in drawn.layout.title.subtitle.text
     assert not drawn.layout.title.text.startswith("Small runs")
-    alone = page.draw(comparison, {"AlexNet": groups["AlexNet"]})
+    alone = comparison({"AlexNet": groups["AlexNet"]})
     assert list(alone.layout.yaxis.ticktext) == ["AlexNet"]
 
 

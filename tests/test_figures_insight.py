@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from made_up import title
+from made_up import title, told
 from PIL import Image
 
 from secondlook import models, reports
@@ -119,8 +119,8 @@ def test_the_caption_names_a_small_profile_and_a_standin(name):
      (lambda r: deletion_insertion({"a": r}), "faith_curves")],
 )  # fmt: skip
 def test_a_record_without_evidence_is_an_error_that_says_so(draw, lost):
-    with pytest.raises(ValueError, match="keep = 'evidence'"):
-        draw(without(made_up(), *([lost] if isinstance(lost, str) else lost)))
+    shown = draw(without(made_up(), *([lost] if isinstance(lost, str) else lost)))
+    assert "keep = 'evidence'" in told(shown)
 
 
 def test_a_share_of_colour_is_none_for_grey_kernels_and_all_for_opposed_ones():
@@ -272,9 +272,8 @@ def test_shuffled_parts_are_told_in_points():
 
 def test_a_record_without_the_checks_says_so():
     bare = replace(made_up(), metrics={})
-    for draw in (lambda: random_weights({"a": bare}), lambda: shuffled_parts({"a": [bare]})):
-        with pytest.raises(ValueError, match="the record of"):
-            draw()
+    for shown in (random_weights({"a": bare}), shuffled_parts({"a": [bare]})):
+        assert "the record of" in told(shown)
 
 
 def test_mistakes_shown_are_the_most_certain_of_the_classes_with_most_of_them():
@@ -290,8 +289,7 @@ def test_mistakes_shown_are_the_most_certain_of_the_classes_with_most_of_them():
         assert p == scores[(labels == labels[row]) & (labels != said)].max()
     assert "secondlook data fetch cifar10" in misclassified(record, None).data[0].text[0]
     perfect = replace(record, arrays={**record.arrays, "predictions": record.arrays["labels"]})
-    with pytest.raises(ValueError, match="no mistake"):
-        misclassified(perfect, PIXELS)
+    assert "no mistake" in told(misclassified(perfect, PIXELS))
 
 
 def test_normalising_uses_the_statistics_of_the_pixels():

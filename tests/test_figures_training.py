@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import title
+from made_up import title, told
 
 from secondlook import reports
 from secondlook.figures import training_curves
@@ -122,10 +122,9 @@ def test_a_short_run_is_held_against_the_log_at_its_own_last_epoch():
 
 def test_a_metric_that_nobody_has_is_left_out_and_none_at_all_is_an_error():
     assert not training_curves({"Adam": seeds()}, ("validation_accuracy", "test_accuracy")).layout.updatemenus
-    with pytest.raises(ValueError, match="no record has the histories validation_loss"):
-        training_curves({"Adam": seeds()}, ("validation_loss",))
-    with pytest.raises(ValueError, match="no records for training curves"):
-        training_curves({"Adam": []})
+    shown = told(training_curves({"Adam": seeds()}, ("validation_loss",)))
+    assert "no record has the histories validation_loss" in shown
+    assert "no records for training curves" in told(training_curves({"Adam": []}))
 
 
 def test_seeds_that_stopped_early_or_diverged_are_drawn_as_far_as_they_go():

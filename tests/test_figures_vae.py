@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made_up import title
+from made_up import title, told
 from PIL import Image
 
 from secondlook import figures, reports
@@ -123,8 +123,7 @@ def test_figures_of_this_chapter_import_no_torch():
     ],
 )
 def test_records_without_what_a_figure_shows_are_refused(draw, message):
-    with pytest.raises(ValueError, match=message):
-        draw()
+    assert message in told(draw())
 
 
 # ---- titles state what the numbers say
@@ -181,8 +180,7 @@ def test_clusters_fitted_on_nine_ones_for_a_zero_split_the_ones():
     assert float(alike.split()[0]) > 70 > 60 > float(uneven.split()[0])
     record.arrays["latents"] = 50 * labels[:, None] + rng.normal(size=(400, 8))
     assert digits.clusters_by_share([record]).rows[0][2:] == ("100.0 %", "100.0 %")
-    with pytest.raises(ValueError, match="keeps its latents"):
-        digits.clusters_by_share([vae(1)])
+    assert "keeps its latents" in told(digits.clusters_by_share([vae(1)]))
 
 
 def test_the_roc_names_all_nets_that_share_the_best_area():

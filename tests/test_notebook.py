@@ -100,13 +100,13 @@ def test_a_trial_without_images_trains_both_runs_on_stand_ins_beside_each_other(
     assert {label: own[0].recipe.settings.learning_rate for label, own in tried.items()}["yours"] == 1e-7
     assert {own[0].recipe.data.source for own in tried.values()} == {"standin"}
     assert "Training takes about" in capsys.readouterr().out
-    assert linear.draw(comparison, tried).layout.yaxis.ticktext == ("report", "yours")
+    assert comparison(tried).layout.yaxis.ticktext == ("report", "yours")
 
 
 def test_in_a_build_of_the_book_a_trial_says_what_it_would_take(linear, monkeypatch):
     monkeypatch.setenv("SECONDLOOK_TRAIN", "never")
     as_report = small_recipe(linear, "c4-full")
-    shown = linear.draw(comparison, train_beside(linear, {"report": as_report}))
+    shown = comparison(train_beside(linear, {"report": as_report}))
     assert isinstance(shown, Notice)
     assert "Training takes about" in str(shown)
     assert "the book is built without training" in str(shown)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from made_up import told
 
 from secondlook import models, reports
 from secondlook.evaluation import curves
@@ -207,10 +208,8 @@ def test_the_figure_of_paths_is_whole_and_its_slider_moves_marks_along_them(four
 
 def test_records_without_a_path_are_refused(four):
     bare = {"Adam": replace(four["Adam"], arrays={})}
-    with pytest.raises(ValueError, match="keeps no path"):
-        trajectories(bare)
-    with pytest.raises(ValueError, match="no records for trajectories"):
-        trajectories({})
+    assert "keeps no path" in told(trajectories(bare))
+    assert "no records for trajectories" in told(trajectories({}))
 
 
 def test_the_moves_are_drawn_for_each_epoch_and_the_title_compares_the_last_with_the_first(four):
@@ -223,8 +222,7 @@ def test_the_moves_are_drawn_for_each_epoch_and_the_title_compares_the_last_with
         f"by {100 * max(r.arrays['path_moves'][-1] / r.arrays['path_moves'][0] for r in four.values()):.1f} % of"
         in title
     )
-    with pytest.raises(ValueError, match="keeps no path"):
-        moves({"Adam": replace(four["Adam"], arrays={})})
+    assert "keeps no path" in told(moves({"Adam": replace(four["Adam"], arrays={})}))
 
 
 @pytest.mark.parametrize(("late", "epoch"), [(0.5, 4), (2e-3, 4), (1e-4, 3)])

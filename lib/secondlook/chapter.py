@@ -1,6 +1,5 @@
 """What a chapter's notebook talks to: checked parameters in, records, images and verdicts out."""
 
-import inspect
 import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -8,14 +7,10 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 
-from plotly.graph_objects import Figure
-
 from secondlook.bar import Bar
 from secondlook.claims.judge import judge
 from secondlook.claims.standing import attempts, standing
 from secondlook.data import DATA_SETS
-from secondlook.figures.tables import Notice
-from secondlook.figures.values import NothingToDraw, labels, present
 from secondlook.figures.words import counted, joined, short
 from secondlook.parameters import check_values, customised
 from secondlook.parameters import given as given_settings
@@ -115,42 +110,15 @@ class Chapter(Pictures):
         """Where the report's evidence stands, as one sentence, whatever the profile shown here."""
         return str(standing(self.report, Records(self.execution.records_dir)))
 
-    def draw(self, figure, *arguments, records=None, **options):
-        """What `figure(*arguments, **options)` draws, or a notice of what is missing where there are no records.
+    def each(self, figure, records, **options) -> None:
+        """Shows `figure(records)` and, where a reader has runs of their own, the same of theirs below it.
 
-        `records` (a list, or a dictionary of lists) is what must not be empty: the first argument if not given. Of a
-        first argument that compares records, those that there are are drawn, under labels that say where profiles
-        differ; the line under the title then says which are missing.
+        `records` is a list or one record, as the figure takes it.
         """
-        shown, *others = arguments
-        if not (shown if records is None else records):
-            reason = getattr(shown, "reason", "") or " ".join(self._missing_lines())
-            return Notice(reason or "There are no records of this run in this profile.")
-        kept, left = present(shown)
-        names = labels(kept)
-        try:
-            drawn = figure(*(_named(value, names) for value in (kept, *others)),
-                           **{key: _named(value, names) for key, value in options.items()})  # fmt: skip
-        except NothingToDraw as error:
-            theirs = {k: own for k, own in kept.items() if k not in self.yours} if isinstance(kept, dict) else {}
-            if theirs and len(theirs) < len(kept):  # a reader's own run may lack what the report's have
-                return self.draw(figure, theirs, *others, records=records, **options)
-            return Notice(str(error))
-        if left and isinstance(drawn, Figure):
-            drawn.layout.title.subtitle.text += f" · without {left}, not run yet"
-        return drawn
+        from IPython.display import display
 
-    def draw_each(self, figure, records, *arguments, **options):
-        """As `draw`; where a reader has runs of their own, a second figure below shows theirs."""
-        drawn = self.draw(figure, records, *arguments, **options)
-        for own in self.yours.values():
-            from IPython.display import display
-
-            display(drawn)
-            name = options.get("id") or inspect.signature(figure).parameters["id"].default
-            drawn = self.draw(figure, own if isinstance(records, list) else own[0], *arguments,
-                              **{**options, "id": f"{name}-yours"})  # fmt: skip
-        return drawn
+        own = [theirs if isinstance(records, list) else theirs[0] for theirs in self.yours.values()]
+        display(*(figure(shown, **options) for shown in (records, *own)))
 
     def provenance(self) -> str:
         """Where the numbers of this page come from, as text that changes only when they do."""
@@ -268,8 +236,3 @@ def _asked(record: Record, recipe: Recipe) -> Record:
 def _setting(name: str, value) -> str:
     told = short(value) if isinstance(value, float) else value
     return f"{value} px" if name == "image_size" else f"{name.replace('_', ' ')} {told}"
-
-
-def _named(value, names: dict[str, str]):
-    """A table by label, such as of published numbers, under the labels that are shown."""
-    return {names.get(k, k): v for k, v in value.items()} if isinstance(value, dict) else value

@@ -3,9 +3,12 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from secondlook.evaluation.costs import UPDATES
 from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import diamonds, label_rows, line_at, means, seeds, within
+from secondlook.figures.tables import Table, table
 from secondlook.figures.template import (
     COLOURS,
     MEASURED,
@@ -21,6 +24,7 @@ from secondlook.figures.template import (
 )
 from secondlook.figures.values import (
     NothingToDraw,
+    at_best,
     flat,
     is_small,
     mean_interval,
@@ -36,6 +40,7 @@ METRICS = ("validation_accuracy", "train_accuracy", "test_accuracy")
 FEW = 6  # values of a setting, up to which each has a tick of its own
 
 
+@drawn
 def comparison(groups: dict[str, list[Record]], metric: str = "test_accuracy", published: Published | None = None,
                id: str = "comparison") -> go.Figure:  # fmt: skip
     """A dot with its 95 % interval and the seeds for each labelled group, and a line at a published value.
@@ -73,6 +78,7 @@ def _gap(difference: float) -> str:
     return "at" if float(points) == 0 else f"{points} points {'above' if difference > 0 else 'below'}"
 
 
+@drawn
 def combinations(groups: dict[str, list[Record]], winner: str = "", published: dict[str, Published] | None = None,
                  id: str = "combinations") -> go.Figure:  # fmt: skip
     """The accuracy of every combination: each seed a dot, the mean with its 95 % interval, diverged seeds crossed.
@@ -150,6 +156,7 @@ def _best_combination(groups: dict[str, list[Record]], metric: str, winner: str)
     return title + (f"; {words.joined(lost)} diverge{'s' if len(lost) == 1 else ''}" if lost else "")
 
 
+@drawn
 def sweep(records: list[Record], x: str = "settings.strength", metric: str = "validation_accuracy",
           by: str = "settings.loss", lowest: bool = False, id: str = "sweep") -> go.Figure:  # fmt: skip
     """`metric` against the setting `x`, one line for each value of `by`: the mean, its 95 % interval, and the seeds.
@@ -224,3 +231,28 @@ def _setting(value) -> str:
     if text in words.OPTIMIZERS or len(text) == 2:
         return words.OPTIMIZERS.get(text, text.upper())
     return "–".join(part.capitalize() for part in text.split("_")) if "_" in text else text
+
+
+@drawn
+def step_costs(groups: dict[str, list[Record]]) -> Table:
+    """Arithmetic and memory of an update, its share of a step, and the measured time of a step, a row for each label.
+
+    Of the best profile there is, since what runs of two sizes cost cannot be compared. Counted from the records'
+    parameters and multiply-adds (a step is three forward passes); the time is the median over records with its range,
+    the devices stand in the caption. Raises ValueError for an empty group.
+    """
+    groups = at_best(groups)
+    heads = ("run", "parameters", "operations a weight", "numbers kept a weight", "share of a step's arithmetic",
+             "median time of a step")  # fmt: skip
+    everything, rows = flat(groups, "the cost of a step"), []
+    for label, records in groups.items():
+        settings, m = records[0].recipe.settings, records[0].metrics
+        operations, held = UPDATES[settings.optimizer["name"]]
+        update = operations * m["parameters"]
+        share = update / (update + 6 * m["macs"] * settings.batch_size)
+        times = np.array([1e3 * r.metrics["train_seconds"] / max(r.metrics["steps"], 1) for r in records])
+        span = f" ({times.min():.2f} to {times.max():.2f})" if len(times) > 1 else ""
+        time = f"{np.median(times):.2f} ms{span}"
+        rows.append((label, f"{m['parameters']:,}", operations, held, words.percent(share), time))
+    devices = words.joined(sorted({str(r.provenance.get("device", "unknown")) for r in everything}))
+    return table(rows, heads, f"What a step costs: {words.caption(everything)} · {devices}")

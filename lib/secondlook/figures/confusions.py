@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import picture, placeholder, sprite
 from secondlook.figures.template import MEASURED, SHARE, Views, finish
 from secondlook.figures.values import NothingToDraw, answering, kept, mean_interval, needed
@@ -14,6 +15,7 @@ LEAST = 0.5  # points below which a cell of a difference is left empty: on a tel
 MOST = 30  # classes up to which there is room for a view of the columns, and, up to half of it, for numbers in cells
 
 
+@drawn
 def confusion(records: Record | list[Record], click_sprite: dict | None = None, id: str = "confusion",
               name: str = "") -> go.Figure:  # fmt: skip
     """Labels down, predictions across, as images, as a share of each label (rows) and of each prediction (columns).
@@ -105,6 +107,7 @@ def most_frequent(rows: np.ndarray, names: tuple[str, ...]) -> str:
     return f"{told} {how}: {order.best} of {words.agree(order.first, 'its')} images"
 
 
+@drawn
 def confusion_difference(a: Record | list[Record], b: Record | list[Record], labels: tuple[str, str],
                          id: str = "confusion-difference") -> go.Figure:  # fmt: skip
     """How b differs from a, cell by cell, in points of the label's images; `labels` name the two.
@@ -139,6 +142,7 @@ def confusion_difference(a: Record | list[Record], b: Record | list[Record], lab
     return finish(figure, id, title, shows, words.caption([*a, *b]), 560)
 
 
+@drawn
 def top_confusions(records: Record | list[Record], count: int = 10, id: str = "top-confusions") -> go.Figure:
     """The most frequent mistakes, as a share of the label's images: the mean over seeds with its 95 % interval."""
     records = needed(records, "the most frequent mistakes")
@@ -162,6 +166,7 @@ def top_confusions(records: Record | list[Record], count: int = 10, id: str = "t
     return finish(figure, id, title, shows, words.caption(records), 130 + 30 * len(pairs))
 
 
+@drawn
 def misclassified(record: Record, images: np.ndarray | None, count: int = 5, id: str = "misclassified") -> go.Figure:
     """One wrong answer of each of the `count` classes with the most of them: the one given most probability.
 

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.template import COLOURS, SYMBOLS, Views, faded, finish, line, looks, menu
 from secondlook.figures.values import NothingToDraw, flat, needed, reach
 from secondlook.record import Record
@@ -57,6 +58,7 @@ def band(figure: go.Figure, name: str, curves: Curves, k: int) -> None:
                        hovertemplate=f"{name} %{{y:.4g}}<extra></extra>")  # fmt: skip
 
 
+@drawn
 def loss_curves(records: list[Record], id: str = "loss-curves") -> go.Figure:
     """Training loss (mean since the point before) and validation loss of one run, without and with the penalty.
 
@@ -109,6 +111,7 @@ def _fall(x: np.ndarray, loss: np.ndarray, records: list[Record]) -> str:
     return f"The validation loss falls {span}, {share}"
 
 
+@drawn
 def training_curves(groups: dict[str, list[Record]], metrics: Sequence[str] = ("train_loss", "test_accuracy"),
                     logs: Mapping[str, Mapping[str, Curve]] | None = None, id: str = "training"
                     ) -> go.Figure:  # fmt: skip

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation.statistics import LEAST_SEEDS
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import diamonds, label_rows, means, within
 from secondlook.figures.template import Views, finish, mark
 from secondlook.figures.values import flat, mean_interval, numbers
@@ -47,6 +48,7 @@ def published_errors(report: Report, models: Mapping[str, str], id: str = "publi
     return finish(figure, id, title, shows, source, 150 + 46 * len(labels))
 
 
+@drawn
 def decomposition(groups: dict[str, list[Record]], report: Report | None = None,
                   models: Mapping[str, str] | None = None, id: str = "risk") -> go.Figure:  # fmt: skip
     """Both errors of each labelled model with their 95 % intervals over draws; a menu chooses the error.

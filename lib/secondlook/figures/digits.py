@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation.statistics import mcnemar, wilson
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import label_rows, line_at, means, picture, placeholder, spots, sprite
 from secondlook.figures.tables import Notice, Table
 from secondlook.figures.template import COLOURS, QUIET, SHARE, Views, faded, finish
@@ -81,6 +82,7 @@ def _lit(values: np.ndarray) -> np.ndarray:
     return np.rint(255 * np.clip((values + 1) / 2, 0, 1)).astype(np.uint8)
 
 
+@drawn
 def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
     """The accuracy of linear heads over their starts, as coded and mended, every start of every VAE a dot.
 
@@ -109,6 +111,7 @@ def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
     return finish(figure, id, title + words.joined(said), shows, words.caption(records, "a dot a start"), 280)
 
 
+@drawn
 def distances(groups: dict[str, list[Record]], id: str = "distances") -> go.Figure:
     """Sliced Wasserstein distances of digits from their reconstructions and of zeros from ones, beside their floor.
 
@@ -161,6 +164,7 @@ def _wilson(errors: int, images: int) -> str:
     return f"{words.percent(low, 2)} to {words.percent(high, 2)}"
 
 
+@drawn
 def paired_errors(pairs: Mapping[str, tuple[Record, str]], heading: str) -> Table:
     """Each model against the first on the same test images: errors that only one of the two makes, McNemar's p.
 
@@ -200,6 +204,7 @@ def costs(report: Report, rows: Mapping[str, tuple[str, int, list[Record], str]]
     return Table(heads, tuple(told), heading)
 
 
+@drawn
 def clusters_by_share(records: list[Record], ones: int = 9) -> Table:
     """k-means on the latents that a record keeps, fitted on all of them and on `ones` ones for each zero.
 

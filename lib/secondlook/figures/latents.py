@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import choose_picture, data_uri, decoded, picture, spots, sprite, webp
 from secondlook.figures.template import COLOURS, QUIET, SYMBOLS, Views, finish, mark
 from secondlook.figures.values import NothingToDraw, kept, needed
@@ -21,6 +22,7 @@ STEPS, REACH = 15, 2.5  # frames of a walk either way, and standard deviations
 FRAME = 24  # pixels of a frame of a walk on the page, which holds several walks
 
 
+@drawn
 def embedding(record: Record, hover: dict | None = None, colours: tuple | None = None,
               id: str = "embedding") -> go.Figure:  # fmt: skip
     """Test images on a plane, a menu of the ways to place them; a colour a class, wrong answers crossed.
@@ -103,6 +105,7 @@ def _mixing(x: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> str:
     return f"{text}; {names[worst]} mixes most ({order.best}, mostly with {names[int(others.argmax())]})"
 
 
+@drawn
 def latent_space(record: Record, hover: dict | None = None, id: str = "latent-space") -> go.Figure:
     """Test images by their latent means on a plane; a menu of places and of what the colour tells.
 
@@ -159,6 +162,7 @@ def _read_from(record: Record) -> str:
     return f"Told rightly from the latent: {words.joined(said)}{always}"
 
 
+@drawn
 def latent_walk(groups: dict[str, Record], id: str = "latent-walk") -> go.Figure:
     """What the decoder draws on a grid in the plane where the latents spread most; a menu of the labelled records.
 
@@ -187,6 +191,7 @@ def _walk(record: Record) -> str:
     return webp(np.asarray(decoded(kept(record, "walk")).resize(size, Image.Resampling.BOX)), quality=50)
 
 
+@drawn
 def reconstructions(groups: dict[str, Record], originals: np.ndarray | None = None,
                     id: str = "reconstructions") -> go.Figure:  # fmt: skip
     """Reconstructions of the first test images of each class, below the originals where these are at hand.

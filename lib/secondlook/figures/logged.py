@@ -9,6 +9,7 @@ from plotly.subplots import make_subplots
 
 from secondlook.evaluation.curves import SETTLED, WINDOWS, Misfit, breaks, milestones, misfit, rate_left, roughness
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.tables import Table, table
 from secondlook.figures.template import DASHES, PUBLISHED, QUIET, SHARE, Views, faded, finish, line, looks
 from secondlook.figures.values import NothingToDraw, flat
@@ -23,6 +24,7 @@ STILL = 1e-4  # of the first rate: below it training hardly moves
 LOWEST = 1e-14  # of the axis
 
 
+@drawn
 def logged_curves(losses: Logs, source: str, id: str = "logged") -> go.Figure:
     """Logged losses (one an epoch, by label) with three views: themselves, their breaks, their changes.
 
@@ -106,6 +108,7 @@ def _settings(record: Record, decay: bool = False) -> str:
     return ", ".join(filter(None, [*parts, "augmented" if s.augment else ""]))
 
 
+@drawn
 def identification(groups: Candidates, logs: Logs, id: str = "identification") -> go.Figure:
     """The losses of every candidate's first epoch and the logged ones, each the mean of 2,000 steps.
 
@@ -158,6 +161,7 @@ def _nearest(optimizer: str, runs: dict[str, list[Record]], found: dict[str, Mis
     return f"{text}, {left} of {words.counted(len(found), 'setting')} cannot be excluded"
 
 
+@drawn
 def identification_table(groups: Candidates, logs: Logs, curve: str = "step_loss", what: str = "the logged first epoch",
                          shortest: bool = False) -> Table:  # fmt: skip
     """Every candidate with its distance from the log, the spread of its seeds, and whether the log excludes it.

@@ -4,6 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import decoded, picture, spots, webp
 from secondlook.figures.template import MENU, finish, menu, slider
 from secondlook.figures.values import NothingToDraw, kept, needed
@@ -23,6 +24,7 @@ SIDE = 32  # pixels of a feature map on the page
 WARM = 0.5  # of a map's range, above which a place counts as lit
 
 
+@drawn
 def cam_explorer(record: Record, sprite: str | None = None, method: str = "", id: str = "cam") -> go.Figure:
     """The maps of the images a record keeps: a menu of images, one of methods, one of strengths, a slider of layers.
 
@@ -115,6 +117,7 @@ def _warmth(maps: np.ndarray, record: Record) -> str:
     return f"In {layer} the heat above half of its maximum covers {' and '.join(said)}" if said else "No map is warm"
 
 
+@drawn
 def feature_maps(groups: dict[str, Record], id: str = "feature-maps") -> go.Figure:
     """Ten maps of an image, the channel that matters most for its class first; menus of records and of images, and a
     slider over the layers.

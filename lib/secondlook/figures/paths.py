@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from secondlook.figures import words
 from secondlook.figures.curves import history, mean_curve
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import label_rows, means, within
 from secondlook.figures.template import (
     MEASURED,
@@ -30,6 +31,7 @@ STILL = 1e-3  # of the first epoch's move: below it a path stands still
 ACCURACY = "test_accuracy"
 
 
+@drawn
 def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[float, float]] | None = None,
               id: str = "trade-off") -> go.Figure:  # fmt: skip
     """Test accuracy against training loss through the epochs, a path for each label; a slider marks where each one is.
@@ -84,6 +86,7 @@ def _names(paths: dict, epoch: int) -> list[dict]:
     return names
 
 
+@drawn
 def best_and_last(groups: dict[str, list[Record]], id: str = "best-and-last") -> go.Figure:
     """Test accuracy at each seed's best epoch and at its last, mean and 95 % interval, a row for each label."""
     there = {label: [r for r in own if np.isfinite(r.history[ACCURACY]).any()] for label, own in groups.items()}
@@ -121,6 +124,7 @@ def _falls(falls: dict[str, float], when: dict[str, float]) -> str:
     return words.sentence(f"{title}, {words.joined(others)}" if others else title)
 
 
+@drawn
 def trajectories(groups: Mapping[str, Record], id: str = "trajectories") -> go.Figure:
     """The weights' path of each labelled record, a menu of views and a slider over epochs.
 
@@ -198,6 +202,7 @@ def _moving(marks: list, epochs: np.ndarray) -> dict:
     return control
 
 
+@drawn
 def moves(groups: Mapping[str, Record], id: str = "moves") -> go.Figure:
     """How far each epoch moves the weights of each labelled record (`path_moves`), on a logarithmic axis, down to 1e-9.
 

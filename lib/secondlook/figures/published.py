@@ -10,6 +10,7 @@ from secondlook.checks import nearest
 from secondlook.data import hash_draws
 from secondlook.evaluation.statistics import LEAST_SEEDS, prediction_half_width
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import diamonds, label_rows, line_at, means, within
 from secondlook.figures.tables import Table
 from secondlook.figures.template import COLOURS, MEASURED, PUBLISHED, SHARE, SYMBOLS, faded, finish
@@ -91,6 +92,7 @@ def compare(report: Report, rows: list[Row]) -> list[Comparison]:
     return found
 
 
+@drawn
 def published_against_measured(report: Report, rows: list[Row], id: str = "published-against-measured") -> go.Figure:
     """Each published number and, for each group, the mean with the interval in which one more run would fall (95 %).
 
@@ -168,6 +170,7 @@ def _fitting(found: list[Comparison], labels: list[str]) -> str:
     return f"{seeds} of each: {'too few' if short else 'too often diverged'} to tell which published numbers fit"
 
 
+@drawn
 def published_table(report: Report, rows: list[Row] | None = None) -> Table:
     """Every published number of a report with where it stands; with `rows` those numbers beside what was measured.
 
@@ -196,6 +199,7 @@ def _measured(c: Comparison) -> str:
     return f"{words.told_mean(c.values)}, {'fits' if c.consistent else 'does not fit'} ({low} to {high})"
 
 
+@drawn
 def small_test_draws(records: Record | list[Record], published: Published | None = None, count: int = 1000,
                      id: str = "small-test-draws") -> go.Figure:  # fmt: skip
     """The accuracy on `count` draws of 1,000 test images, by hash, with that on all images and a published one.

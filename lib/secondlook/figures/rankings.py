@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation.statistics import LEAST_SEEDS, holm, mcnemar, paired_test
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import around, diamonds, label_rows, means, seeds
 from secondlook.figures.template import MEASURED, QUIET, SHARE, Views, finish
 from secondlook.figures.values import NothingToDraw, flat, mean_interval, numbers, share_interval
@@ -32,6 +33,7 @@ class Pair:
     test: str
 
 
+@drawn
 def ranking(groups: dict[str, list[Record]], metric: str = "test_accuracy",
             published: dict[str, Published | list[Published]] | None = None,
             id: str = "ranking") -> go.Figure:  # fmt: skip
@@ -186,6 +188,7 @@ class Measure:
             return np.nan
 
 
+@drawn
 def measures(groups: Mapping[str, list[Record]], of: Sequence[Measure], logs: Mapping[str, Curves],
              id: str = "measures", height: int = 44) -> go.Figure:  # fmt: skip
     """Each measure of each labelled run: seeds, mean and 95 % interval of ours, and a diamond for the authors' log.

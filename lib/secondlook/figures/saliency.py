@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 from secondlook.evaluation import metrics
 from secondlook.evaluation.statistics import paired_test
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.maps import METHODS, read_at
 from secondlook.figures.marks import means
 from secondlook.figures.template import QUIET, SHARE, SYMBOLS, Views, finish, line, mark
@@ -21,6 +22,7 @@ ALPHA = 0.05
 SHUFFLED = {"plain": "as it is", "border": "border<br>shuffled", "centre": "centre<br>shuffled"}
 
 
+@drawn
 def cam_focus(records: Record | list[Record], id: str = "cam-focus") -> go.Figure:
     """How focused the maps of right and of wrong answers are, layer by layer; a menu of measures and methods.
 
@@ -88,6 +90,7 @@ def _more_even(records: list[Record], entropy: int) -> str:
     return f"{text}; 50 % is no difference"
 
 
+@drawn
 def deletion_insertion(groups: dict[str, Record], id: str = "deletion-insertion") -> go.Figure:
     """The probability of the predicted class while places are taken from an image, or put back, the hottest first.
 
@@ -129,6 +132,7 @@ def _faster(label: str, record: Record) -> str:
     return f"{label} loses its answer {word} in random order ({numbers})"
 
 
+@drawn
 def random_weights(groups: dict[str, Record], id: str = "random-weights") -> go.Figure:
     """How alike Grad-CAM stays to the trained net's while layers become random from the logits down.
 
@@ -153,6 +157,7 @@ def random_weights(groups: dict[str, Record], id: str = "random-weights") -> go.
     return finish(figure, id, title, shows + words.joined(groups), note, 380)
 
 
+@drawn
 def shuffled_parts(groups: dict[str, list[Record]], id: str = "shuffled-parts") -> go.Figure:
     """The accuracy on images as they are, with their border shuffled and with as large a centre shuffled.
 

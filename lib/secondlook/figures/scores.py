@@ -5,6 +5,7 @@ import plotly.graph_objects as go
 
 from secondlook.evaluation import metrics
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.template import COLOURS, QUIET, SHARE, finish, line, looks, mark, menu
 from secondlook.figures.values import NothingToDraw, first_with, flat, needed
 from secondlook.record import Record
@@ -16,6 +17,7 @@ BINS = 15
 FEWEST = 20  # images of a bin whose share says anything
 
 
+@drawn
 def roc(records: Record | list[Record], id: str = "roc", name: str = "") -> go.Figure:
     """The curve of each class, its threshold on hover, its AUC with the 95 % interval (DeLong) in the legend.
 
@@ -82,6 +84,7 @@ def _diagonal(figure: go.Figure, name: str) -> None:
                        hoverinfo="skip")  # fmt: skip
 
 
+@drawn
 def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
     """ROC curves of ones against zeros on a logarithmic axis, where the false alarms are few; a line a record.
 
@@ -119,6 +122,7 @@ def roc_edge(groups: dict[str, Record], id: str = "roc-edge") -> go.Figure:
     return finish(figure, id, title, "ROC curves on a logarithmic axis", note, 440)
 
 
+@drawn
 def calibration(groups: dict[str, list[Record]], id: str = "calibration") -> go.Figure:
     """Accuracy against confidence in bins, a line for each label, its expected calibration error in the legend.
 

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 from secondlook.data.names import CIFAR100, SUPERCLASSES
 from secondlook.figures import words
 from secondlook.figures.confusions import heat, matrices, mistakes, most_frequent, shares
+from secondlook.figures.drawn import drawn
 from secondlook.figures.scores import curve_axes, curves_and_areas, told_apart
 from secondlook.figures.template import COLOURS, QUIET, Views, finish, line
 from secondlook.figures.values import first_with, needed
@@ -17,6 +18,7 @@ GRID = np.linspace(0, 1, 101)  # false positive rates at which curves are averag
 NAMED = 3  # best and worst superclasses whose curves have a colour
 
 
+@drawn
 def superclass_confusion(records: Record | list[Record], click_sprite: dict | None = None,
                          id: str = "superclass-confusion") -> go.Figure:  # fmt: skip
     """Superclasses down, predicted ones across, as a share of each and as a share of its mistakes; seeds are averaged.
@@ -61,6 +63,7 @@ def image_cells(records: Record | list[Record], index: np.ndarray | None, most: 
     return cells
 
 
+@drawn
 def superclass_roc(records: Record | list[Record], id: str = "superclass-roc") -> go.Figure:
     """The mean ROC curve of the five classes of each superclass, and of all hundred; one class against the rest.
 

@@ -5,15 +5,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from secondlook.checks import nearest
 from secondlook.estimates import core_time
-from secondlook.evaluation.costs import UPDATES
 from secondlook.figures import words
-from secondlook.figures.values import at_best, flat
 from secondlook.recipe import Recipe
-from secondlook.record import Record
 from secondlook.reports import Report
 
 LONG = 12  # rows; a longer list of what is missing is folded away under its caption
@@ -148,27 +143,3 @@ def settings_table(report: Report, runs: list[str], variant: str) -> Table:
         schedule = s.schedule["name"].replace("_", " ")
         rows.append((run, net, s.optimizer["name"], rate, momentum, schedule, l2, s.epochs))
     return table(rows, heads, "Settings, by the recipes")
-
-
-def step_costs(groups: dict[str, list[Record]]) -> Table:
-    """Arithmetic and memory of an update, its share of a step, and the measured time of a step, a row for each label.
-
-    Of the best profile there is, since what runs of two sizes cost cannot be compared. Counted from the records'
-    parameters and multiply-adds (a step is three forward passes); the time is the median over records with its range,
-    the devices stand in the caption. Raises ValueError for an empty group.
-    """
-    groups = at_best(groups)
-    heads = ("run", "parameters", "operations a weight", "numbers kept a weight", "share of a step's arithmetic",
-             "median time of a step")  # fmt: skip
-    everything, rows = flat(groups, "the cost of a step"), []
-    for label, records in groups.items():
-        settings, m = records[0].recipe.settings, records[0].metrics
-        operations, held = UPDATES[settings.optimizer["name"]]
-        update = operations * m["parameters"]
-        share = update / (update + 6 * m["macs"] * settings.batch_size)
-        times = np.array([1e3 * r.metrics["train_seconds"] / max(r.metrics["steps"], 1) for r in records])
-        span = f" ({times.min():.2f} to {times.max():.2f})" if len(times) > 1 else ""
-        time = f"{np.median(times):.2f} ms{span}"
-        rows.append((label, f"{m['parameters']:,}", operations, held, words.percent(share), time))
-    devices = words.joined(sorted({str(r.provenance.get("device", "unknown")) for r in everything}))
-    return table(rows, heads, f"What a step costs: {words.caption(everything)} · {devices}")

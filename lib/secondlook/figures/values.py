@@ -17,7 +17,7 @@ class NothingToDraw(ValueError):
 
 def needed(records: Record | Iterable[Record], what: str) -> list[Record]:
     """The records as a list. Raises NothingToDraw saying `what` they are needed for where there are none."""
-    records = [records] if isinstance(records, Record) else list(records)
+    records = [records] if isinstance(records, Record) else list(records or [])
     if not records:
         raise NothingToDraw(f"no records for {what}; `secondlook list --missing` names the command that makes them")
     return records
@@ -27,7 +27,7 @@ def flat(groups: Mapping[str, Iterable[Record]], what: str) -> list[Record]:
     """All records of a dict of groups. Raises NothingToDraw where there are none, or a group is empty."""
     empty = [name for name, records in groups.items() if not list(records)]
     if empty or not groups:
-        needed([], f"{what}: {', '.join(map(str, empty)) or 'no groups'}")
+        needed([], f"{what}: {', '.join(map(str, empty))}" if empty else what)
     return [r for records in groups.values() for r in records]
 
 
@@ -56,6 +56,12 @@ def first_with(records: list[Record], names: Sequence[str], what: str, keep: str
 def is_small(record: Record) -> bool:
     """Whether the record is of a profile that is there for trying alone; a reader's own run counts as it is."""
     return record.recipe.profile in SMALL and record.recipe.variant != "custom"
+
+
+def is_custom(records) -> bool:
+    """Whether a record, or all of a list of them, are of a reader's own settings."""
+    own = [records] if isinstance(records, Record) else records if isinstance(records, list) else []
+    return bool(own) and all(isinstance(r, Record) and r.recipe.variant == "custom" for r in own)
 
 
 def present(groups):

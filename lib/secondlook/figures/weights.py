@@ -4,6 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from secondlook.figures import words
+from secondlook.figures.drawn import drawn
 from secondlook.figures.marks import choose_picture, decoded, means, picture, spots, webp
 from secondlook.figures.template import COLOURS, Views, finish, slider
 from secondlook.figures.values import NothingToDraw, answering, kept, mean_interval, needed
@@ -19,6 +20,7 @@ LIKE = 0.95  # the correlation from which a template counts as nearly final
 COLOUR = {"red": (COLOURS[6], "circle"), "green": (COLOURS[2], "square"), "blue": (COLOURS[0], "diamond")}
 
 
+@drawn
 def kernels(groups: dict[str, Record], id: str = "kernels") -> go.Figure:
     """The first-layer kernels of each labelled record, each on its own scale, mid-grey for zero; a menu over labels.
 
@@ -101,6 +103,7 @@ def _held(found: dict[str, np.ndarray]) -> str:
     return f"Of the first layer's squared weights {what} holds {said}{chance}"
 
 
+@drawn
 def templates(record: Record, id: str = "templates") -> go.Figure:
     """The template of each class, with a slider through the moments of training that the record keeps.
 
@@ -147,6 +150,7 @@ def _shaping(sheet: np.ndarray, steps: list[int]) -> str:
     return f"{said}, correlation {likeness[early]:.2f}"
 
 
+@drawn
 def template_measures(records: list[Record], id: str = "template-measures") -> go.Figure:
     """Colour of the centre and of the border, and left–right symmetry of each class's template, mean and 95 % interval.
 

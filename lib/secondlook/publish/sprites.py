@@ -10,6 +10,7 @@ import numpy as np
 from secondlook.data import DATA_SETS
 from secondlook.figures.design import sample_grid
 from secondlook.figures.marks import hover_sprite, sprite
+from secondlook.figures.values import is_custom
 from secondlook.record import Record
 
 FOLDER = "sprites"  # in $SECONDLOOK_ASSETS, and below the site's _static
@@ -89,6 +90,7 @@ class Pictures:
 
         None outside a book build or where the pixels are not at hand. `name` tells the sprites of a page apart.
         """
+        name = name.removesuffix("-yours") + "-yours" * is_custom(record)
         return filed(self.pixels(record, index), f"{self.report.name}-{name}")
 
     def click_images(self, record: Record, cells: dict[str, list[int]], name: str = "click") -> dict | None:
