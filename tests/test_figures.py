@@ -276,6 +276,7 @@ def test_the_most_frequent_mistake_stands_first():
     record = made_up()
     labels = record.arrays["labels"]
     wrong = np.where((labels == 3) & (np.arange(2000) < 1000), 5, labels).astype(np.uint8)
+    wrong[(labels == 9) & (np.arange(2000) < 100)] = 1
     figure = figures.top_confusions(replace(record, arrays={"labels": labels, "predictions": wrong}))
     assert figure.data[0].y[0] == "cat → dog"
     assert figure.data[0].x[0] == pytest.approx(0.5)

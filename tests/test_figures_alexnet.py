@@ -199,6 +199,18 @@ def test_the_identification_names_the_nearest_and_counts_what_is_left():
 def test_single_seeds_make_no_claim_of_what_is_excluded():
     figure = identification({"SGD": candidates()[:1]}, {"SGD": LOG})
     assert "nothing can be excluded" in title(figure)
+    assert "nearest" not in title(figure)  # of one
+
+
+def test_of_candidates_at_one_distance_none_is_the_nearest():
+    alike = [
+        candidate(run, s, off=0.5, spread=0.0)
+        for run in ("identify_sgd-0.01-0", "identify_sgd-0.03-0.9")
+        for s in (0, 1, 2)
+    ]
+    told = title(identification({"SGD": alike}, {"SGD": LOG}))
+    assert "nearest" not in told
+    assert told.startswith("SGD: 0.01 and 0.03, momentum 0.9 lie 0.500 from the log")
 
 
 def test_the_table_of_candidates_has_a_row_for_each():

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,11 @@ from secondlook.record import Record
 
 RECIPES = reports.read("vgg").recipes("vgg16", "as_published", seeds=[0, 1, 2])
 GRID = reports.read("linear").recipes("c4-full", "as_coded")[0]
-FIRST = re.compile(r"\b(highest|lowest|higher|lower|most|least|best|worst|leads?|farthest|changes|rougher)\b")
+FIRST = re.compile(
+    r"\b(highest|lowest|higher|lower|most|least|best|worst|leads?|follows|farthest|nearest(?! neighbour)|changes"
+    r"|rougher|commonest|largest|smallest|reddest|greenest|bluest)\b",
+    re.IGNORECASE,
+)
 LABELS = np.repeat(np.arange(10), 6)
 ENDS = [figures.Measure("accuracy, last epoch", lambda c: c["test_accuracy"][-1], ".2%")]
 
@@ -63,6 +68,48 @@ BY_CLASS = {
 def test_equal_numbers_have_no_first(name, value):
     told = title(BY_NUMBER[name](made_up(value), made_up(value * (1 + 1e-9))))
     assert not FIRST.search(told.replace("best epoch", ""))
+
+
+ALONE = {
+    "comparison": lambda own: figures.comparison({"a": own}),
+    "ranking": lambda own: figures.ranking({"a": own}),
+    "grid": lambda own: figures.combinations({"a": linear(own)}, "b"),
+    "training": lambda own: figures.training_curves({"a": own}),
+    "trade_off": lambda own: figures.trade_off({"a": own}),
+    "best_and_last": lambda own: figures.best_and_last({"a": own}),
+    "measures": lambda own: figures.measures({"a": own}, ENDS, {}),
+    "sweep": lambda own: figures.sweep(own[:1], "seed", "test_accuracy", "settings.precision"),
+    "calibration": lambda own: figures.calibration({"a": own}),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_who_is_alone_is_nobodys_first(name):
+    assert not FIRST.search(title(ALONE[name](made_up(0.5))).replace("best epoch", ""))
+
+
+def test_of_verdicts_that_are_equally_common_none_is_the_commonest():
+    def board(*verdicts):
+        return title(figures.scoreboard({"one": [SimpleNamespace(verdict=v, indication=None) for v in verdicts]}))
+
+    assert board("inconclusive") == "Of 1 claim 0 are reproduced"
+    assert board("reproduced", "inconclusive") == "Of 2 claims 1 is reproduced"
+    assert board("not run", "inconclusive") == (
+        "Of 2 claims 0 are reproduced; the commonest verdicts are not run and inconclusive (1 each)"
+    )
+
+
+def test_templates_of_one_colour_and_one_symmetry_have_no_reddest_and_no_most_symmetric():
+    plain = {"template_centre": [[0.1, 0.1, 0.1]] * 10, "template_border": [[0.1, 0.1, 0.1]] * 10}
+    grey = [replace(r, metrics={**plain, "template_symmetry": [0.5] * 10}) for r in made_up(0.5)]
+    assert title(figures.template_measures(grey)) == "Every template has a symmetry of 0.50"
+
+
+def test_a_single_mistake_is_the_only_one():
+    predictions = LABELS.copy()
+    predictions[0] = 1
+    told = title(figures.top_confusions(made_up(0.9, predictions=predictions)))
+    assert told == "Airplane called automobile is the only mistake: 16.7 % of its images"
 
 
 @pytest.mark.parametrize("name", BY_NUMBER)

@@ -103,7 +103,7 @@ def most_frequent(rows: np.ndarray, names: tuple[str, ...]) -> str:
     if not order.first:
         return "no image is mistaken"
     told = words.few([f"{names[i]} called {names[j]}" for i, j in order.first], "mistakes")
-    how = "are equally frequent" if order.first[1:] else "is the most frequent mistake"
+    how = "are equally frequent" if order.first[1:] else f"is the {'only' if order.tied else 'most frequent'} mistake"
     return f"{told} {how}: {order.best} of {words.agree(order.first, 'its')} images"
 
 

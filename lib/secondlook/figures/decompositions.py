@@ -37,9 +37,13 @@ def published_errors(report: Report, models: Mapping[str, str], id: str = "publi
     views.menu(list(SETS.values()))
     _rows(figure, labels)
     sums = [{models[m]: sum(v) for m, v in errors.items()} for errors in found.values()]
-    worst = dict.fromkeys(words.few(words.ends(own, "{:.4f}".format).first, "models") for own in sums)
-    title = f"The sum of the two errors is largest for {words.joined(worst)} in "
-    title += f"{'all' if len(worst) == 1 else 'some'} of the report's own {len(found)} sets"
+    orders = [words.ends(own, "{:.4f}".format) for own in sums]
+    worst = dict.fromkeys(words.few(order.first, "models") for order in orders if not order.tied)
+    title = f"The sum of the two errors is {orders[0].best} as plotted"
+    if worst:
+        same = len(worst) == 1 and not any(order.tied for order in orders)
+        title = f"The sum of the two errors is largest for {words.joined(worst)} in "
+        title += f"{'all' if same else 'some'} of the report's own {len(found)} sets"
     moved = [models[m] for m in models if found["plotted"][m] != found["printed"][m]]
     title += f"; plotted other than printed: {words.joined(moved)}" if moved else ""
     shows = "Dot plot of estimation and approximation error of "

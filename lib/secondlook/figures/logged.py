@@ -153,8 +153,12 @@ def _candidate(figure: go.Figure, records, fit: Misfit, k: int | None, nearest: 
 
 
 def _nearest(optimizer: str, runs: dict[str, list[Record]], found: dict[str, Misfit]) -> str:
-    run, fit = next(iter(found.items()))
-    text = f"{optimizer}: {_settings(runs[run][0])} is nearest to the log ({words.digits(fit.distance)})"
+    fit = next(iter(found.values()))
+    order = words.ends({run: f.distance for run, f in found.items()}, words.digits, lowest=True)
+    first = words.few([_settings(runs[run][0]) for run in order.first], "settings")
+    text = f"{optimizer}: {first} {words.agree(order.first, 'is')} nearest to the log ({order.best})"
+    if order.tied:
+        text = f"{optimizer}: {first} {words.agree(order.first, 'lies')} {order.best} from the log"
     if np.isnan(fit.p):
         return f"{text}, of one seed each nothing can be excluded"
     left = sum(not f.excluded for f in found.values())

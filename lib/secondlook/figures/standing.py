@@ -41,10 +41,12 @@ def scoreboard(judgements: dict[str, list], id: str = "claims-by-verdict") -> go
     figure.update_layout(barmode="stack", xaxis_title="claims", legend_traceorder="normal")
     if hints:
         figure.update_layout(xaxis_domain=[0, 0.66], xaxis2={"domain": [0.74, 1], "title": "indications"})
-    top, count = total.most_common(1)[0]
-    title = f"Of {total.total()} claims {total['reproduced']} are reproduced"
-    if top != "reproduced":
-        title += f"; the commonest verdict is {top} ({count})"
+    claims, count = words.counted(total.total(), "claim"), total["reproduced"]
+    title = f"Of {claims} {count} {'is' if count == 1 else 'are'} reproduced"
+    top = [verdict for verdict, count in total.items() if count == max(total.values())]
+    if "reproduced" not in top and len(total) > 1:
+        which = f"verdict is {top[0]}" if len(top) == 1 else f"verdicts are {words.joined(top)}"
+        title += f"; the commonest {which} ({max(total.values())}{' each' * (len(top) > 1)})"
     more = f"{_told(counts)}."
     more += f" Beside them, of the claims not run, what reduced runs indicate. {_told(indicated)}." * hints
     source, height = "verdicts rest on full records of real data alone", 320 + 40 * len(counts)

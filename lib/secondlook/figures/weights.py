@@ -191,7 +191,9 @@ def _most_coloured(area: dict[str, np.ndarray], names: tuple[str, ...]) -> str:
     for what, where, k in (("reddest", "centre", 0), ("greenest", "centre", 1), ("bluest", "border", 2)):
         colour = area[where].mean(0)
         ahead = colour[:, k] - np.delete(colour, k, 1).mean(1)
-        first = words.ends(dict(zip(names, ahead)), "{:.2f}".format).first
-        said.append(f"{what} {where}: {words.few(first, 'classes')}")
+        order = words.ends(dict(zip(names, ahead)), "{:.2f}".format)
+        said += [f"{what} {where}: {words.few(order.first, 'classes')}"] * (not order.tied)
     most = words.ends(dict(zip(names, area["symmetry"].mean(0))), "{:.2f}".format)
-    return words.sentence(f"{'; '.join(said)}; most symmetric: {words.few(most.first, 'classes')} ({most.best})")
+    symmetric = f"most symmetric: {words.few(most.first, 'classes')}"
+    said.append(f"every template has a symmetry of {most.best}" if most.tied else f"{symmetric} ({most.best})")
+    return words.sentence("; ".join(said))

@@ -16,7 +16,8 @@ from secondlook.record import Record
 from secondlook.reports import read
 
 PLURALS = {"reaches": "reach", "ends with": "end with", "ends": "end", "has": "have", "is": "are", "leads": "lead",
-           "follows": "follow", "tells": "tell", "loses": "lose", "brings": "bring", "its": "their"}  # fmt: skip
+           "follows": "follow", "tells": "tell", "loses": "lose", "brings": "bring", "lies": "lie",
+           "its": "their"}  # fmt: skip
 
 
 def percent(share: float, digits: int = 1) -> str:
