@@ -198,21 +198,19 @@ def open_chapter(
     execution = Execution(Path(data_dir or ROOT / "data").absolute(), records, device=device)
     if device.startswith("cuda"):
         execution.resolved_device()
-    if records_dir:
-        execution.runs_dir = records / "runs"
+    execution.runs_dir = records / "runs" if records_dir else execution.runs_dir
     execution.progress = Bar(every=0.5)
     execution.processes = side_by_side(profile)
     recipes = _recipes(report, profile, seed_list(seeds))
     changed = given_settings(overrides)
     own = customised(report, variant, profile, seed_list(seeds), changed) if changed else []
     how = {"train": train, "max_minutes": max_minutes}
-    outcome = load_or_train(recipes, execution, **how)
-    chapter = Chapter(report, profile, variant, execution, outcome, overrides=changed)
+    chapter = Chapter(report, profile, variant, execution, load_or_train(recipes, execution, **how), overrides=changed)
     if own:
         chapter.custom = load_or_train(own, execution, **how)
-    chapter.recipes = {profile: recipes} | ({"reduced": report.recipes(profile="reduced")} if profile == "full" else {})
-    smaller = Records(records).find([r for own in list(chapter.recipes.values())[1:] for r in own])
-    chapter._by_id = {r.id: r for r in smaller + chapter.outcome.records}
+    reduced = report.recipes(profile="reduced") if profile == "full" else []
+    chapter.recipes = {profile: recipes} | ({"reduced": reduced} if reduced else {})
+    chapter._by_id = {r.id: r for r in Records(records).find(reduced) + chapter.outcome.records}
     return chapter
 
 

@@ -13,7 +13,6 @@ from secondlook.figures.template import COLOURS, Views, finish
 
 STEPS = ("as stored", "resized", "normalised")
 SHOWN = 2.5  # standard deviations that a normalised image is drawn with, black to white
-TRAIN, TEST = 50_000, 10_000  # images of CIFAR
 SIDE = 160  # pixels of an image as it is drawn
 GAP = 0.8  # columns between two blocks
 VIEWS = ("the layers drawn", "parameters", "multiply-adds of one image")

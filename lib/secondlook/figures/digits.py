@@ -170,6 +170,8 @@ def paired_errors(pairs: Mapping[str, tuple[Record, str]], heading: str) -> Tabl
 
     `pairs` maps a label to (record, name of its predictions). Records on other test images are left out.
     """
+    if not pairs:
+        needed([], "errors on the same images")
     (first, (base, name)), *others = pairs.items()
     labels = np.asarray(base.arrays["labels"])
     right = np.asarray(base.arrays[name]) == labels

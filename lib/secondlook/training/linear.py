@@ -151,34 +151,18 @@ class Batch:
             setattr(self, name, value)
 
 
-def train(
-    settings: list[Linear],
-    fetch: Callable[[Tensor], Tensor],
-    labels: Tensor,
-    validation: tuple[Tensor, Tensor],
-    seed: int,
-    *,
-    classes: int,
-    points: int = 60,
-    snapshots: int = 0,
-    progress: Callable[[float], None] = lambda share: None,
-    checkpoint=None,
-    dtype: torch.dtype = torch.float32,
-) -> list[Member]:
+def train(settings: list[Linear], fetch: Callable[[Tensor], Tensor], labels: Tensor,
+          validation: tuple[Tensor, Tensor], seed: int, *, classes: int, points: int = 60, snapshots: int = 0,
+          progress: Callable[[float], None] = lambda share: None, checkpoint=None,
+          dtype: torch.dtype = torch.float32) -> list[Member]:  # fmt: skip
     """Trains every member of a group on the same stream of images; returns them in order.
 
     fetch(indices) gives the images (M, D); labels (n,) of all training images; validation is (x, y) or (empty, empty).
-    All members must have the same number of epochs; draws are with replacement, n·epochs of them. `points` is how often
-    the validation loss is taken; `snapshots` how many copies of the weights are kept on the way. `checkpoint` is
-    offered the state after every block, and a run goes on from the one it finds. Raises ValueError for a group that
-    cannot share a stream.
+    Draws are with replacement, n·epochs of them. `points` is how often the validation loss is taken; `snapshots` how
+    many copies of the weights are kept on the way. `checkpoint` is offered the state after every block, and a run goes
+    on from the one it finds. Raises ValueError for a group that cannot share a stream.
     """
-    if len({s.epochs for s in settings}) > 1:
-        raise ValueError("members of a group must have the same number of epochs")
-    total = round(len(labels) * settings[0].epochs)
-    block = max(s.batch_size for s in settings)
-    if any(block % s.batch_size for s in settings):
-        raise ValueError("every batch size of a group must divide the largest")
+    block, total = _stream(settings, len(labels))
     features = fetch(torch.zeros(1, dtype=torch.int64)).shape[1]
     keyed: dict[tuple, list[int]] = {}
     for i, s in enumerate(settings):
@@ -186,8 +170,7 @@ def train(
     batches = {key: Batch([settings[i] for i in own], features, classes, seed, dtype) for key, own in keyed.items()}
     members = {i: Member(s, None, None) for i, s in enumerate(settings)}
     blocks = -(-total // block)
-    marks = {round(blocks * k / points) for k in range(points + 1)}
-    keep = {round(blocks * (k / max(1, snapshots - 1)) ** 2) for k in range(snapshots)}
+    marks, keep = _moments(blocks, points, snapshots)
     state = checkpoint.load() if checkpoint else None
     first = _restore(state, batches, members) if state else 0
     since = time.perf_counter() - (state or {}).get("seconds", 0.0)
@@ -210,6 +193,22 @@ def train(
     for key, own in keyed.items():
         _finish(batches[key], [members[i] for i in own], time.perf_counter() - since)
     return [members[i] for i in range(len(settings))]
+
+
+def _stream(settings: list[Linear], images: int) -> tuple[int, int]:
+    """Images in a block, the largest batch of the group, and in all blocks. Raises ValueError as `train`."""
+    if len({s.epochs for s in settings}) > 1:
+        raise ValueError("members of a group must have the same number of epochs")
+    block = max(s.batch_size for s in settings)
+    if any(block % s.batch_size for s in settings):
+        raise ValueError("every batch size of a group must divide the largest")
+    return block, round(images * settings[0].epochs)
+
+
+def _moments(blocks: int, points: int, snapshots: int) -> tuple[set[int], set[int]]:
+    """Before which blocks the validation loss is taken, and the weights are kept: evenly, and more at the start."""
+    marks = {round(blocks * k / points) for k in range(points + 1)}
+    return marks, {round(blocks * (k / max(1, snapshots - 1)) ** 2) for k in range(snapshots)}
 
 
 def _factor(schedule: str, share: float) -> float:

@@ -1,4 +1,11 @@
-"""How a network learns: `train`, the reference that everything in `fast/` must equal."""
+"""How a network learns: `train`, the reference that everything in `fast/` must equal.
+
+What it is given: `loader`, a DeviceLoader, gives the batches; `objective` the loss, cross-entropy or what the settings
+say if None. `validation`, another loader, is evaluated after each epoch and decides on plateaus, early stopping and
+best weights; `test` is evaluated and decides nothing. `accelerate`, one of `fast`, makes a faster step of a step.
+`checkpoint` is offered the state after every step, and a run goes on from the one it finds. `progress` is told the
+share that is done, `track` each epoch's numbers; the `path` of the weights that it adds to is part of the checkpoint.
+"""
 
 from torch import Tensor
 
@@ -31,12 +38,7 @@ def train(net, loader, settings, seed, *, objective=None, validation=None, test=
           progress=lambda share: None, track=lambda epoch, row: None, path=None) -> Run:  # fmt: skip
     """Trains `net`, in place, for `settings.epochs` epochs; returns the run, with its history.
 
-    `loader`, a DeviceLoader, gives the batches; `objective` the loss, cross-entropy or what the settings say if None.
-    `validation`, another loader, is evaluated after each epoch and decides on plateaus, early stopping and best
-    weights; `test` is evaluated and decides nothing. `accelerate`, one of `fast`, makes a faster step of a step.
-    `checkpoint` is offered the state after every step, and a run goes on from the one it finds. `progress` is told the
-    share that is done, `track` each epoch's numbers; the `path` of the weights that it adds to is part of the
-    checkpoint. Raises RecipeError for settings that cannot be, before any work, and Stopped when asked to stop.
+    Raises RecipeError for settings that cannot be, before any work, and Stopped when asked to stop.
     """
     check(settings, validation is not None)
     run = Run(net, loader, settings, objective or losses.Classification(settings, net), path)
