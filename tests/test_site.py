@@ -535,6 +535,19 @@ def test_formulas_are_mathml_and_no_tex_is_left_to_a_script(page):
     assert re.search(r'href="#equation-gradient"', text)
 
 
+@pytest.mark.browser
+def test_subscripts_stand_below_their_letter_and_exponents_above(browser, page):
+    places = """async () => { await document.fonts.ready;
+      const box = (tag, k) => [...document.querySelectorAll(tag)].map(part => part.children[k].getBoundingClientRect());
+      const [low, letter] = [box("msub", 1), box("msub", 0)], [both, under] = [box("msubsup", 2), box("msubsup", 1)];
+      return {below: low.map((part, k) => part.bottom - letter[k].bottom),
+              above: both.map((part, k) => under[k].top - part.bottom)}; }"""
+    with visit(browser, page) as seen:
+        found = seen.page.evaluate(places)
+        assert min(found["below"]) > 1
+        assert min(found["above"]) >= 0
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -654,8 +667,7 @@ def test_the_built_book_is_whole(browser):
 @pytest.mark.skipif(not BUILT.is_dir(), reason="the book is not built (make book)")
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_in_the_built_book_shuts_a_reader_out(browser, theme):
+    # figures are drawn where they are near: of all their kinds the small site has one each
     for path in (BUILT / name for name in ["book/intro.html", "book/method.html", *EXPECTED]):
-        with visit(
-            browser, path, theme=theme
-        ) as seen:  # figures are drawn where they are near: of all of them, one kind
+        with visit(browser, path, theme=theme) as seen:
             assert barriers(seen.page) == [], path.name

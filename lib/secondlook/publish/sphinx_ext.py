@@ -39,9 +39,8 @@ def make_assets(app, config) -> None:
     _write(folder / "plotly.min.js", get_plotlyjs())
     templates = json.dumps({"light": template.LIGHT, "dark": template.DARK}, separators=(",", ":"))
     _write(folder / "secondlook-templates.js", f"window.secondlookTemplates = {templates};\n")
-    # Where a system has no font for formulas, their braces do not grow: DejaVu Serif has what this takes.
-    fonts = Path(find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf"
-    shutil.copyfile(fonts / "DejaVuSerif.ttf", folder / "math.ttf")
+    # A font made for formulas says where exponents and subscripts stand; few systems have one, this package brings it.
+    shutil.copyfile(Path(find_spec("ziamath").origin).parent / "fonts" / "STIXTwoMath-Regular.ttf", folder / "math.ttf")
     config.html_static_path.append(str(folder))
 
 
