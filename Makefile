@@ -7,7 +7,7 @@ TESTS := tests notebooks
 # What has no wheel is built with pinned and hashed tools, never with what pip would fetch for it: they come first.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: book test serve lab data bench outputs lint lock clean help
+.PHONY: book test serve lab data bench outputs figure lint lock clean help
 
 help:       ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ bench: $(READY)      ## speed against the loop a user would otherwise write
 
 outputs: $(READY)    ## after new records: what notebooks and README say of them, anew
 	$(BIN)/python tools/refresh_outputs.py notebooks/*.ipynb
+
+figure: book         ## the figure of README.md, anew from the front page (needs Chromium)
+	$(BIN)/python tools/readme_figure.py _build/html
 
 lint: $(READY)       ## style and format
 	$(BIN)/ruff check lib tests benchmarks tools
