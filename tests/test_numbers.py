@@ -121,3 +121,9 @@ def test_words_of_a_figure_are_text_in_its_tables():
 )  # fmt: skip
 def test_numbers_are_rounded_to_four_digits_and_whole_ones_are_not(value, percent, expected):
     assert number(value, percent) == expected
+
+
+def test_means_come_before_the_seeds_they_are_of():
+    seeds = go.Scatter(x=[0.2, 0.3], y=[0.2, 0.2], name="a seed", mode="markers")
+    mean = go.Scatter(x=[0.25], y=[0], name="mean", mode="markers")
+    assert [head[1] for _, head, _ in tables_of(seeds, mean, xaxis=SHARES, yaxis=ROWS)] == ["mean", "a seed"]

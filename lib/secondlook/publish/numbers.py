@@ -250,14 +250,14 @@ class Column:
 
 def _series(shown: list[tuple]) -> list[Table]:
     groups: list[list[Column]] = []
-    for one in shown:
-        column = _column(*one)
+    for column in (_column(*one) for one in shown):
         group = next((group for group in groups if group[0].fits(column)), None)
         if group:
             group.append(column)
         else:
             groups.append([column])
-    return [_together(group) for group in groups]
+    # one number a row, such as a mean, before many of them
+    return sorted(map(_together, groups), key=lambda table: len({row[0] for row in table.rows}) < len(table.rows))
 
 
 def _column(trace: dict, x: Axis, y: Axis) -> Column:
