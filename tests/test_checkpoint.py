@@ -14,9 +14,10 @@ from secondlook.data import standins
 from secondlook.data.loader import DeviceLoader
 from secondlook.recipe import Classifier
 from secondlook.training import checkpoint as checkpoints
-from secondlook.training.checkpoint import Checkpoint, CheckpointError, Stopped, read
+from secondlook.training.checkpoint import Checkpoint, CheckpointError, read
 from secondlook.training.losses import Classification
 from secondlook.training.run import Run
+from secondlook.training.stopping import Stopped, stop_on_signals
 
 IDENTITY = {"seed": 1, "settings.batch_size": 4}
 
@@ -190,7 +191,7 @@ def test_saved_by_time_and_stopped_by_the_deadline(tmp_path, monkeypatch):
 
 def test_a_signal_lets_the_step_finish_and_a_second_one_acts_at_once(tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    with checkpoints.stop_on_signals():
+    with stop_on_signals():
         os.kill(os.getpid(), signal.SIGTERM)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         with pytest.raises(Stopped) as stop:

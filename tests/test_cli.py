@@ -102,6 +102,23 @@ def test_what_is_trained_is_no_longer_missing(tmp_path, capsys):
     assert "0 to train" in capsys.readouterr().out
 
 
+def test_a_dry_run_of_several_reports_tells_what_is_missing_and_trains_nothing(tmp_path, capsys):
+    train = ["train", "--profile", "smoke", "--dry-run", *folders(tmp_path)]
+    assert run(*train, "linear") == run(*train, "vae") == run(*train, "linear", "vae") == run(*train, "--all") == 0
+    linear, vae, both, every = (int(line.split()[0]) for line in capsys.readouterr().out.splitlines())
+    assert both == linear + vae < every
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_run_that_fails_among_several_exits_1_with_its_traceback(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("secondlook.runs._produce", json.loads)  # which is given no text
+    train = ["train", "linear", "--run", "c4", "--variant", "as_coded", "--profile", "smoke", "--seeds", "0-1"]
+    assert run(*train, "--processes", "2", *folders(tmp_path)) == 1
+    told = capsys.readouterr().err
+    assert "Traceback" in told
+    assert "2 of 2 failed" in told
+
+
 def test_smoke_records_go_to_runs_and_never_to_records(tmp_path):
     run(
         "train",
@@ -144,6 +161,8 @@ def test_a_deadline_stops_cleanly_and_the_same_command_goes_on(tmp_path, capsys)
     ("words", "message"),
     [
         (["train", "liner"], "did you mean 'linear'"),
+        (["train"], "name one or more reports, or pass --all"),
+        (["train", "linear", "--all"], "name one or more reports, or pass --all"),
         (["train", "linear", "--run", "c44"], "did you mean 'c4'"),
         (["train", "linear", "--run", "l1", "--variant", "as_coded"], "does not belong to variant"),
         (["train", "linear", "--profile", "smoke", "--device", "cuda"], "no CUDA device"),

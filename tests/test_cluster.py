@@ -1,18 +1,25 @@
 """Workers share out the work, are replaced when lost, tell what went wrong, and leave nothing running."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Client
 
 from secondlook.cluster import WorkerError, on_workers
 from secondlook.recipe import RecipeError
-from secondlook.runs import Execution
-from secondlook.training.checkpoint import Stopped, asked_to_stop, stop_on_signals
+from secondlook.record import Records
+from secondlook.reports import read
+from secondlook.runs import Execution, produce
+from secondlook.training.stopping import Stopped, asked_to_stop, stop_on_signals
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def _wait(number: int, execution) -> None:
 
 
 def _children() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children() if "secondlook.cluster" in " ".join(p.cmdline())]
+    return [p for p in psutil.Process().children() if "secondlook.worker" in " ".join(p.cmdline())]
 
 
 def test_each_worker_takes_the_next_piece_when_it_is_through_with_one(execution, tmp_path):
@@ -68,7 +75,13 @@ def test_a_piece_that_fails_is_told_with_its_traceback_and_the_others_finish(exe
     results = []
     with pytest.raises(WorkerError) as end:
         on_workers(_fail_at_two, _numbered(5), execution, 2, finished=results.append)
-    for words in ("piece 2: Traceback", "in _fail_at_two", "no such net", "1 of 5 failed; what was finished is filed"):
+    for words in (
+        "piece 2: on ",
+        "Traceback",
+        "in _fail_at_two",
+        "no such net",
+        "1 of 5 failed; what was finished is filed",
+    ):
         assert words in str(end.value)
     assert sorted(results) == [[n] for n in range(5)]
 
@@ -175,3 +188,104 @@ def test_work_left_undone_is_never_taken_for_done(execution, tmp_path, function,
 def test_the_piece_of_a_killed_worker_is_given_to_another(execution, tmp_path):
     on_workers(_killed_once, _numbered(4), execution, 2)
     assert len(list(tmp_path.iterdir())) == 4
+
+
+# ------------------------------------------------------------------ a scheduler and workers begun by somebody else
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """The file of a scheduler with two workers, which run in a folder of their own."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    file, log = str(folder / "scheduler.json"), (folder / "log").open("w")
+    run = {"cwd": folder, "env": {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, "stdout": log, "stderr": log}
+    where = ["--scheduler-file", file, "--host", "127.0.0.1", "--no-dashboard"]
+    worker = ["worker", *where, "--nthreads", "1", "--no-nanny", "--death-timeout", "60"]
+    commands = [["scheduler", *where, "--port", "0"], worker, worker]
+    running = [subprocess.Popen([sys.executable, "-m", "dask", *command], **run) for command in commands]
+    try:
+        with Client(_written(file)) as client:
+            client.wait_for_workers(2)
+        yield file
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def _written(file: str) -> str:
+    while True:
+        with suppress(OSError, ValueError):
+            return json.loads(Path(file).read_text())["address"]
+        time.sleep(0.05)
+
+
+def _recipes(count: int, **data) -> list:
+    return [
+        replace(r, data=replace(r.data, **data)) for r in read("linear").recipes("c4", None, "smoke", [*range(count)])
+    ]
+
+
+def test_runs_train_elsewhere_and_are_filed_here(elsewhere, tmp_path):
+    execution = Execution(records_dir=tmp_path, runs_dir=tmp_path, device="cpu", cluster=elsewhere)
+    recipes = _recipes(2)
+    assert {record.id for record in produce(recipes, execution)} == {recipe.id for recipe in recipes}
+    assert None not in Records(tmp_path).each(recipes)
+    assert not list(tmp_path.rglob("*.ckpt*"))
+
+
+def test_what_fails_elsewhere_says_where_and_why(elsewhere, execution):
+    execution.cluster = elsewhere
+    with pytest.raises(WorkerError, match=r"(?s)piece 2: on .* tcp://127.*no such net.*1 of 5 failed"):
+        on_workers(_fail_at_two, _numbered(5), execution, 1)
+
+
+def test_a_deadline_stops_those_elsewhere(elsewhere, execution, tmp_path):
+    execution.deadline, execution.cluster = time.monotonic() + 1.0, elsewhere
+    with pytest.raises(Stopped):
+        on_workers(_wait, _numbered(3), execution, 1)
+    assert len(list(tmp_path.glob("*.saved"))) == 2
+
+
+def test_what_is_asked_of_those_elsewhere_ends_with_who_asked(elsewhere, tmp_path):
+    script = (
+        f"import sys; sys.path[:0] = {sys.path!r}\nfrom pathlib import Path\nfrom test_cluster import *\n"
+        f"from test_cluster import _told_and_wait\n"
+        f"on_workers(_told_and_wait, {{'a': 1}}, Execution(runs_dir=Path({str(tmp_path)!r}), cluster={elsewhere!r}), 1)"
+    )
+    asks = subprocess.Popen([sys.executable, "-c", script])
+    while not (tmp_path / "1").exists():
+        assert asks.poll() is None
+        time.sleep(0.05)
+    asks.kill()
+    asks.wait()
+    while not (tmp_path / "1.saved").exists():  # or the test ends by its time limit
+        time.sleep(0.05)
+
+
+def _told_and_wait(number: int, execution) -> None:
+    (execution.runs_dir / f"{number}").touch()
+    while not asked_to_stop():
+        execution.progress("on its way", 0.5)
+        time.sleep(0.05)
+    (execution.runs_dir / f"{number}.saved").touch()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "tcp://127.0.0.1:9", "no-such-file.json", "nonsense://x"])
+def test_a_scheduler_that_does_not_answer_is_named(execution, address):
+    execution.cluster = address
+    with pytest.raises(ConnectionError, match=f"--cluster {address}: no scheduler answers .*dask scheduler"):
+        on_workers(_write, _numbered(1), execution, 1)
+
+
+def test_workers_at_another_commit_are_named(elsewhere, execution, monkeypatch):
+    monkeypatch.setenv("SECONDLOOK_COMMIT", "another")
+    execution.cluster = elsewhere
+    with pytest.raises(ConnectionError, match=r"worker tcp://127.*: commit .*, here another"):
+        on_workers(_write, _numbered(1), execution, 1)
+
+
+def test_a_worker_without_the_data_set_is_named_with_the_way_out(elsewhere, tmp_path):
+    execution = Execution(tmp_path, tmp_path, tmp_path, "cpu", cluster=elsewhere)
+    with pytest.raises(ConnectionError, match=r"worker tcp://127.*cifar10.npz: no such file.*secondlook data fetch"):
+        produce(_recipes(1, source="official"), execution)

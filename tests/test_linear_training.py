@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from secondlook.data import draws
 from secondlook.recipe import Linear
 from secondlook.training import linear
-from secondlook.training.checkpoint import Checkpoint, Stopped
+from secondlook.training.checkpoint import Checkpoint
+from secondlook.training.stopping import Stopped
 
 LOSSES = ("crammer_singer", "weston_watkins", "softmax")
 CLASSES, FEATURES, IMAGES = 4, 6, 120

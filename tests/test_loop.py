@@ -15,11 +15,12 @@ from secondlook.data import draws, standins
 from secondlook.data.loader import DeviceLoader
 from secondlook.recipe import Classifier, RecipeError
 from secondlook.training import fast, loop, losses
-from secondlook.training.checkpoint import Checkpoint, Stopped
+from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.fast import graph, numba_step
 from secondlook.training.fast.side_by_side import Loaders, SideBySide, alone
 from secondlook.training.loop import train
 from secondlook.training.precision import flags, placement
+from secondlook.training.stopping import Stopped
 
 SGD = {"name": "sgd", "learning_rate": 0.05, "momentum": 0.9}
 ADAMW = {"name": "adamw", "learning_rate": 1e-3}

@@ -18,12 +18,13 @@ from secondlook.data import standins
 from secondlook.data.loader import DeviceLoader
 from secondlook.recipe import Classifier
 from secondlook.training import fast
-from secondlook.training.checkpoint import Checkpoint, Stopped
+from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.fast import lenet as kernels
 from secondlook.training.fast import numba_step
 from secondlook.training.loop import train
 from secondlook.training.losses import Classification
 from secondlook.training.run import Run
+from secondlook.training.stopping import Stopped
 
 SGD = {"name": "sgd", "learning_rate": 0.05}
 NUMBA = {"accelerate": numba_step.compiled}

@@ -22,7 +22,8 @@ from secondlook.record import RecordError, Records
 from secondlook.reports import parse
 from secondlook.runs import Execution
 from secondlook.training import checkpoint as checkpoints
-from secondlook.training.checkpoint import CheckpointError, Stopped
+from secondlook.training.checkpoint import CheckpointError
+from secondlook.training.stopping import Stopped
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = """

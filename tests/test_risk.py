@@ -14,7 +14,7 @@ from secondlook.recipe import Recipe, RecipeError, Risk
 from secondlook.record import Records
 from secondlook.runs import Execution
 from secondlook.training import checkpoint as checkpoints
-from secondlook.training.checkpoint import Stopped
+from secondlook.training.stopping import Stopped
 
 PIXELS = 32 * 32
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -16,7 +16,7 @@ from secondlook.recipe import VAE, Recipe, RecipeError
 from secondlook.record import Records
 from secondlook.runs import Execution
 from secondlook.training import checkpoint as checkpoints
-from secondlook.training.checkpoint import Stopped
+from secondlook.training.stopping import Stopped
 
 MNIST = {"name": "mnist", "source": "standin", "classes": [0, 1], "train_limit": 48, "test_limit": 30,
          "image_size": 16, "normalise": "half"}  # fmt: skip

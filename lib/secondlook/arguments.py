@@ -47,7 +47,8 @@ def _data(own: argparse.ArgumentParser) -> None:
 
 
 def _train(own: argparse.ArgumentParser) -> None:
-    own.add_argument("report", help="its name, as `secondlook list` shows it")
+    own.add_argument("reports", nargs="*", metavar="report", help="names, as `secondlook list` shows them")
+    own.add_argument("--all", action="store_true", help="every report")
     own.add_argument("--run", help="only this run (a run with a grid stands for all its points)")
     own.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
     own.add_argument("--profile", choices=PROFILES, default="full", help=PROFILE)
@@ -56,6 +57,9 @@ def _train(own: argparse.ArgumentParser) -> None:
     own.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     told = "runs at a time on a processor, a thread each; one a core where memory allows when not given"
     own.add_argument("--processes", type=count, help=told)
+    told = "train on the workers of this Dask scheduler: its address, or the file that it wrote"
+    own.add_argument("--cluster", default="", metavar="ADDRESS", help=told)
+    own.add_argument("--dry-run", action="store_true", help="say what there is to train and what it costs, no more")
     own.add_argument("--again", action="store_true", help="also what has a record already")
     own.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
     _json_and_folders(own, with_json=False)

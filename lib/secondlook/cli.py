@@ -114,19 +114,27 @@ def _data(arguments) -> int:
 
 def _train(arguments) -> int:
     from secondlook.cluster import WorkerError
+    from secondlook.estimates import core_time
     from secondlook.runs import Execution, estimate_for, produce, unique, without_record
-    from secondlook.training.checkpoint import CheckpointError, Stopped, stop_on_signals
+    from secondlook.training.checkpoint import CheckpointError
+    from secondlook.training.stopping import Stopped, stop_on_signals
 
-    recipes = read(arguments.report).recipes(arguments.run, arguments.variant, arguments.profile, arguments.seeds)
+    if bool(arguments.reports) == arguments.all:
+        raise ParameterError(f"name one or more reports, or pass --all: {', '.join(names())}")
+    chosen = (arguments.run, arguments.variant, arguments.profile, arguments.seeds)
+    reports = names() if arguments.all else arguments.reports
+    recipes = unique([recipe for name in reports for recipe in read(name).recipes(*chosen)])
     store = Records(arguments.records_dir, arguments.runs_dir)
-    recipes = unique(recipes)
     wanted = recipes if arguments.again else without_record(recipes, store)
     deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
-    execution.device = execution.resolved_device()
-    execution.processes = arguments.processes or side_by_side(arguments.profile)
-    takes = f", {estimate_for(wanted, execution)}" if wanted else ""
-    print(f"{_counted(len(recipes))} wanted, {len(wanted)} to train{takes}", flush=True)
+    execution.processes, execution.cluster = arguments.processes or side_by_side(arguments.profile), arguments.cluster
+    if not execution.cluster:
+        execution.device = execution.resolved_device()
+    takes = f"about {core_time(wanted)}" if execution.cluster else estimate_for(wanted, execution) if wanted else ""
+    print(f"{_counted(len(recipes))} wanted, {len(wanted)} to train{f', {takes}' * bool(wanted)}", flush=True)
+    if arguments.dry_run:
+        return 0
     bar = Bar()
     execution.progress = bar
     try:
@@ -141,7 +149,7 @@ def _train(arguments) -> int:
     except (CheckpointError, WorkerError) as error:
         bar.close()
         print(f"secondlook: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, WorkerError) else 2
     bar.close()
     folders = sorted({str(folder_for(r.recipe, arguments.records_dir, arguments.runs_dir)) for r in made})
     diverged = sum(r.status == "diverged" for r in made)

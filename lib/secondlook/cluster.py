@@ -1,30 +1,30 @@
-"""Runs side by side on this machine: a Dask scheduler here, on 127.0.0.1, and workers of one thread each."""
+"""Runs side by side: on Dask workers begun here, of one thread each, or on those of a scheduler somewhere else."""
 
-import asyncio
-import ctypes
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
 
-from secondlook.training.checkpoint import Stopped, ask_to_stop, asked_to_stop
+from secondlook import worker
+from secondlook.training.stopping import Stopped, asked_to_stop
 
 RETRIES = 3  # of a piece whose worker was lost; one that fails on its own is not tried again
 SAVING = 60.0  # seconds in which a worker that was asked to stop must have saved
-SERVE = "import sys; from secondlook.cluster import serve; serve(*sys.argv[1:])"
+REACHED = 5.0  # seconds in which a scheduler must have answered
+SERVE = "import sys; from secondlook.worker import serve; serve(*sys.argv[1:])"
 SETTINGS = {"distributed.scheduler.allowed-failures": RETRIES, "distributed.scheduler.worker-saturation": 1.0,
             "distributed.scheduler.work-stealing": False}  # fmt: skip
-
-
-OWN = {"nthreads": 1, "host": "127.0.0.1", "memory_limit": None, "dashboard": False}  # of a worker
+BEGIN = ("begin one with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`, both in the "
+         "environment of requirements.txt and at this commit")  # fmt: skip
 
 
 class WorkerError(RuntimeError):
@@ -37,34 +37,43 @@ def on_workers(
     execution,
     workers: int,
     progress: Callable[[str, float], None] = lambda *_: None,
-    finished: Callable[[list], None] = lambda _: None,
+    finished: Callable[[list], list[Path] | None] = lambda _: None,
+    needs: tuple = (),
 ) -> None:
-    """Calls function(piece, execution) on `workers` workers, for the pieces by key, the first ones first.
+    """Calls function(piece, execution) on workers, for the pieces by key, the first ones first.
 
-    What a call adds to `execution.results` is given to `finished` here, also where it then stops or fails. `progress`
-    is told the share of each key that is done. A piece whose worker is lost is given to another. Stopped is raised,
-    once all have saved, where somebody asked to stop or the deadline passed, and WorkerError where pieces failed, with
-    their tracebacks, after all others. The workers end with this process, and with an exception in it.
+    They are `workers` processes on this machine, which end with this one, and with an exception in it; or those of the
+    scheduler at `execution.cluster`, each of which must have the images that `needs`, the `data` of recipes, name.
+
+    What a call adds to `execution.results` is given to `finished` here, also where it then stops or fails; checkpoints
+    that it returns are removed where they lie. `progress` is told the share of each key that is done. A piece whose
+    worker is lost is given to another. Stopped is raised, once all have saved, where somebody asked to stop or the
+    deadline passed, and WorkerError where pieces failed, with their tracebacks, after all others. Raises
+    ConnectionError, before any work, for a scheduler that does not answer and workers that do not fit.
     """
-    with _cluster(workers) as (client, keep_alive):
-        topic, theirs = uuid4().hex, replace(execution, progress=None, processes=1, deadline=None, results=[])
+    with _elsewhere(execution, needs) if execution.cluster else _here(workers) as (client, keep_alive):
+        topic = uuid4().hex
+        theirs = worker.away(execution) if execution.cluster else execution
+        theirs = replace(theirs, progress=None, processes=1, deadline=None, results=[], cluster="")
         client.subscribe_topic(topic, lambda event: progress(*event[1]))
         waiting = {}
         for number, (key, piece) in enumerate(pieces.items()):
-            given = (_piece, function, piece, theirs, topic, key)
-            waiting[client.submit(*given, key=key, pure=False, priority=-number)] = key
+            given = (worker.work, function, piece, theirs, topic, key)
+            waiting[client.submit(*given, key=f"{key}-{topic}", pure=False, priority=-number)] = key
         failed, stopped = {}, []
         while waiting:
             late = execution.deadline is not None and time.monotonic() >= execution.deadline
             if asked_to_stop() or late:
-                client.run(_stop, topic, asked_to_stop() or signal.SIGTERM, wait=False, on_error="ignore")
+                client.run(worker.stop, topic, asked_to_stop() or signal.SIGTERM, wait=False, on_error="ignore")
             keep_alive()
             for future in _done(waiting):
                 if (outcome := _outcome(future)) is None:
                     continue
-                how, results, told = outcome
+                how, results, told, where = outcome
                 key = waiting.pop(future)
-                finished(results)
+                left = finished(results)
+                if left and execution.cluster:
+                    client.run(worker.forget, left, workers=[where], wait=False, on_error="ignore")
                 if how == "failed":
                     failed[key] = told
                 elif how == "stopped":
@@ -83,23 +92,59 @@ def on_workers(
 def _done(waiting: dict) -> list:
     from distributed import wait
 
-    with suppress(TimeoutError):
+    try:
         return list(wait(list(waiting), timeout=0.5, return_when="FIRST_COMPLETED").done)
-    return []
+    except TimeoutError:
+        return []
+    except CancelledError:  # the scheduler has gone, with all it knew
+        return list(waiting)
 
 
-def _outcome(future) -> tuple[str, list, object] | None:
-    """How a piece ended, its results, and the signal or the traceback that goes with it; None if its worker is lost."""
+def _outcome(future) -> tuple[str, list, object, str] | None:
+    """How a piece ended, its results, the signal or traceback that goes with it, and where; None if that was lost."""
     try:
         return future.result(timeout=5.0)
     except TimeoutError:  # another worker makes it again
         return None
-    except Exception as error:  # Dask's own: its workers were lost, again and again
-        return "failed", [], f"{type(error).__name__}: {error}"
+    except Exception as error:  # Dask's own: its workers were lost, again and again, or its scheduler
+        return "failed", [], f"{type(error).__name__}: {error}", ""
 
 
 @contextmanager
-def _cluster(workers: int):
+def _elsewhere(execution, needs: tuple) -> Iterator:
+    """A client of the scheduler at `execution.cluster`, an address or the file that a scheduler wrote."""
+    from distributed import Client
+
+    address = str(execution.cluster)
+    file = {"scheduler_file": address} if Path(address).is_file() else {"address": address}
+    try:
+        client = Client(**file, timeout=REACHED)
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"--cluster {address}: no scheduler answers ({error}); {BEGIN}") from None
+    with client:
+        _check(client, address, worker.away(replace(execution, progress=None)), needs)
+        yield client, lambda: None
+
+
+def _check(client, address: str, execution, needs: tuple) -> None:
+    """Raises ConnectionError where the scheduler or a worker runs other versions than this, or lacks what it needs."""
+    from distributed.versions import error_message
+
+    found = client.get_versions()
+    table = error_message(found["scheduler"], found["workers"], found["client"])["warning"]
+    wrong, here = [table] if table else [], worker.about(execution, ())
+    for where, there in {} if wrong else client.run(worker.about, execution, needs, on_error="return").items():
+        if isinstance(there, Exception):
+            there = {"lacks": f"{type(there).__name__}: {there}"}
+        lacks = there.pop("lacks")
+        differ = [f"{name} {value}, here {here.get(name)}" for name, value in there.items() if value != here.get(name)]
+        wrong += [f"worker {where}: {text}" for text in (*differ, lacks) if text]
+    if wrong:
+        raise ConnectionError("\n".join([f"--cluster {address} does not fit this process; {BEGIN}", *wrong]))
+
+
+@contextmanager
+def _here(workers: int) -> Iterator:
     """A client, and a function that begins lost workers again; at the end none of them runs."""
     import dask
     from distributed import Client, LocalCluster
@@ -131,8 +176,8 @@ def _cluster(workers: int):
 def _begin(address: str, scratch: str) -> subprocess.Popen:
     """In a group of its own: what a terminal sends to this process reaches it as a message, once it listens."""
     path = os.pathsep.join(filter(None, sys.path))
-    return subprocess.Popen([sys.executable, "-c", SERVE, address, scratch], env={**os.environ, "PYTHONPATH": path},
-                            stdin=subprocess.DEVNULL, process_group=0)  # fmt: skip
+    command = [sys.executable, "-c", SERVE, address, scratch, str(os.getpid())]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stdin=subprocess.DEVNULL, process_group=0)
 
 
 def _end(processes: list[subprocess.Popen]) -> None:
@@ -143,64 +188,3 @@ def _end(processes: list[subprocess.Popen]) -> None:
             process.terminate() if time.monotonic() < until else process.kill()
         with suppress(subprocess.TimeoutExpired):
             alive[0].wait(0.2)
-
-
-# ------------------------------------------------------------------ in a worker
-
-_busy: list[str] = []  # the topic of the piece that this process works on
-_over: dict[str, int] = {}  # the topics that were asked to stop, and by which signal
-
-
-def serve(address: str, scratch: str) -> None:
-    """A worker of the scheduler at `address`, until that has gone or a signal comes while there is no work."""
-    from distributed import Worker
-
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: not to be left behind by a killed parent
-
-    def ask(number, frame):
-        if not _busy:
-            os._exit(0)
-        ask_to_stop(number)
-
-    async def work() -> None:
-        async with Worker(address, local_directory=scratch, **OWN) as worker:
-            await worker.finished()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, ask)
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    asyncio.run(work())
-
-
-def _piece(function, piece, execution, topic: str, key: str) -> tuple[str, list, object]:
-    from distributed import get_worker
-
-    worker, last = get_worker(), [-1.0]
-
-    def progress(label: str, share: float) -> None:
-        if time.monotonic() - last[0] >= 0.5:
-            last[0] = time.monotonic()
-            worker.log_event(topic, [key, share])
-
-    execution = replace(execution, progress=progress, results=[])
-    _busy.append(topic)
-    ask_to_stop(_over.get(topic))
-    try:
-        if asked_to_stop():
-            return "stopped", [], asked_to_stop()
-        function(piece, execution)
-    except Stopped as stop:
-        return "stopped", execution.results, stop.signal
-    except Exception:
-        return "failed", execution.results, traceback.format_exc()
-    finally:
-        _busy.clear()
-        ask_to_stop(None)
-    return "finished", execution.results, None
-
-
-async def _stop(topic: str, number: int) -> None:
-    _over[topic] = number  # Dask waits for a function that is no coroutine, and the worker may be lost
-    if topic in _busy:
-        ask_to_stop(number)

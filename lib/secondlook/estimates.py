@@ -88,7 +88,7 @@ def _seconds(recipe: Recipe, device: str, costs: Callable) -> dict[str, float]:
 
 def _measured(device: str, precision: str) -> list[float]:
     from secondlook.experiments import probe
-    from secondlook.experiments.provenance import device_name, versions
+    from secondlook.provenance import device_name, versions
 
     machine = f"{device_name(device)}, torch {versions()['torch']}, {precision}"
     return remembered("unit-costs", "2", machine, lambda: probe.unit_costs(device, precision))

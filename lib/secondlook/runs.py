@@ -15,6 +15,7 @@ from secondlook.groups import groups
 from secondlook.recipe import KEEPS, Recipe
 from secondlook.record import Record, Records, contents, folder_for, shelf_of
 from secondlook.reports import ROOT
+from secondlook.training.stopping import Stopped, stop_on_signals
 
 TRAIN = ("missing", "always", "never")
 
@@ -29,6 +30,7 @@ class Execution:
     device: str = "auto"
     deadline: float | None = None  # in the seconds of time.monotonic()
     processes: int = 1  # of one thread each, on a processor
+    cluster: str = ""  # the address of a Dask scheduler whose workers train, or the file that it wrote
     progress: Callable[[str, float], None] = lambda label, share: None
     results: list | None = None  # on a worker: records and checkpoints to be filed by the process that asked
 
@@ -75,8 +77,6 @@ def load_or_train(
     elif wanted and (expected := estimate_for(wanted, execution)).minutes > max_minutes:
         reason = f"training takes {expected}, more than max_minutes={max_minutes:g}"
     elif wanted:
-        from secondlook.training.checkpoint import Stopped, stop_on_signals
-
         execution = replace(execution, deadline=execution.deadline or time.monotonic() + 60 * max_minutes)
         try:
             with stop_on_signals():
@@ -92,15 +92,16 @@ def load_or_train(
 def produce(recipes: list[Recipe], execution: Execution) -> list[Record]:
     """Trains every recipe, group by group, and files each record as soon as it is whole.
 
-    On a processor, `execution.processes` of them at a time where that is more than one. Raises OSError or RecordError,
-    before any work, where something could not be written, and training.checkpoint.Stopped when asked to stop or when
-    the deadline passes; what was begun is saved.
+    On a processor, `execution.processes` of them at a time where that is more than one; or on the workers of
+    `execution.cluster`. Raises OSError or RecordError, before any work, where something could not be written or no
+    scheduler answers, and training.checkpoint.Stopped when asked to stop or when the deadline passes; what was begun is
+    saved.
     """
-    from secondlook.training.checkpoint import Stopped
-
     recipes = richest(recipes)
     check_folders(recipes, execution)
     together = groups(recipes)
+    if recipes and execution.cluster:
+        return _side_by_side(together if execution.device.startswith("cuda") else _apart(together), execution)
     if execution.processes > 1 and len(units := _apart(together)) > 1 and execution.resolved_device() == "cpu":
         return _side_by_side(units, execution)
     made: list[Record] = []
@@ -134,19 +135,29 @@ def _side_by_side(units: list[list[Recipe]], execution: Execution) -> list[Recor
     costs = {f"{u[0].id}-{len(u)}": core_minutes(u) for u in units}
     pieces = dict(sorted(zip(costs, units, strict=True), key=lambda piece: -costs[piece[0]]))
     processes, shares = min(execution.processes, len(units)), dict.fromkeys(costs, 0.0)
-    label = f"{units[0][0].report}, {sum(map(len, units))} runs, {processes} at a time"
+    recipes = [recipe for unit in units for recipe in unit]
+    reports = ", ".join(dict.fromkeys(recipe.report for recipe in recipes))
+    label = f"{reports}, {len(recipes)} runs, " + (execution.cluster or f"{processes} at a time")
 
     def progress(key: str, share: float) -> None:
         shares[key] = max(share, shares[key])  # a run of two phases begins twice
         execution.progress(label, sum(costs[k] * shares[k] for k in costs) / sum(costs.values()))
 
-    def finished(results: list) -> None:
+    def finished(results: list) -> list[Path]:
         for records, checkpoints in results:
             filed(records, execution, [Checkpoint(path, {}) for path in checkpoints])
+        filed_paths.extend(paths := [path for _, checkpoints in results for path in checkpoints])
+        return paths
 
-    on_workers(_produce, pieces, execution, processes, progress, finished)
+    images = {r.data.name: r.data for r in recipes if r.data.source != "standin" and r.kind != "risk"}
+    filed_paths: list[Path] = []
+    try:
+        on_workers(_produce, pieces, execution, processes, progress, finished, tuple(images.values()))
+    finally:  # a run whose worker was lost just after it had told may have begun, and saved itself, again
+        for path in filed_paths:
+            Checkpoint(path, {}).remove()
     store = Records(execution.records_dir, execution.runs_dir)
-    return [store.get(recipe) for unit in units for recipe in unit]
+    return [store.get(recipe) for recipe in recipes]
 
 
 def without_record(recipes: list[Recipe], store: Records) -> list[Recipe]:

@@ -18,16 +18,17 @@ from secondlook.data import draws, load, split
 from secondlook.data.loader import DeviceLoader
 from secondlook.experiments.filing import checkpoint_for, filed
 from secondlook.experiments.outcome import outcome, telemetry
-from secondlook.experiments.provenance import provenance
 from secondlook.insight import trajectory
 from secondlook.models.counting import following, passes
+from secondlook.provenance import provenance
 from secondlook.recipe import Classifier, Data, Recipe
 from secondlook.record import Record
 from secondlook.training import fast
-from secondlook.training.checkpoint import Checkpoint, Stopped
+from secondlook.training.checkpoint import Checkpoint
 from secondlook.training.fast import graph, side_by_side
 from secondlook.training.loop import check, train
 from secondlook.training.precision import flags, placement
+from secondlook.training.stopping import Stopped
 from secondlook.training.tracking import Tracker
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
-from secondlook.experiments.provenance import versions
+from secondlook.provenance import versions
 from secondlook.record import Record, folder_for, save
 from secondlook.training.checkpoint import Checkpoint
 

@@ -16,7 +16,7 @@ from secondlook.data import DATA_SETS, draws, hash_draws, load, split
 from secondlook.evaluation import metrics as measure
 from secondlook.experiments.filing import checkpoint_for, filed
 from secondlook.experiments.outcome import rounded
-from secondlook.experiments.provenance import provenance
+from secondlook.provenance import provenance
 from secondlook.recipe import Data, Linear, Recipe, RecipeError
 from secondlook.record import Record
 from secondlook.training import features

@@ -22,9 +22,9 @@ from secondlook.experiments.classifier import build, phases
 from secondlook.experiments.filing import checkpoint_for, filed
 from secondlook.experiments.gaussians import FloatLoader, Sample, deviation, digest, sample
 from secondlook.experiments.outcome import rounded
-from secondlook.experiments.provenance import provenance
 from secondlook.experiments.reading import Latents, starts
 from secondlook.insight import heads as readers
+from secondlook.provenance import provenance
 from secondlook.recipe import VAE, Classifier, Recipe, RecipeError, Risk
 from secondlook.record import Record
 from secondlook.training import fast

@@ -16,10 +16,10 @@ from secondlook import models
 from secondlook.experiments.classifier import Task, build
 from secondlook.experiments.filing import checkpoint_for, filed
 from secondlook.experiments.outcome import rounded, telemetry
-from secondlook.experiments.provenance import provenance
 from secondlook.experiments.reading import Reading
 from secondlook.groups import READ, vae_training
 from secondlook.insight.embeddings import divergence
+from secondlook.provenance import provenance
 from secondlook.recipe import VAE, Classifier, Recipe, RecipeError
 from secondlook.record import Record
 from secondlook.training import fast

@@ -7,31 +7,22 @@ file, so that no kill parts the two. A damaged newest one is named and the one b
 import hashlib
 import io
 import json
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from secondlook.files import left_behind, replace_file
+from secondlook.training.stopping import Stopped, asked_to_stop
 
 FORMAT = 2  # of files; another one is refused by name
 
 
 class CheckpointError(ValueError):
     """A checkpoint that must not be used: names the file, what is wrong and the way out."""
-
-
-class Stopped(Exception):
-    """The run was asked to stop, by a signal or its deadline (`signal` is then None); everything is saved."""
-
-    def __init__(self, path: Path, number: int | None):
-        super().__init__(f"stopped and saved in {path}; the same command goes on from there")
-        self.signal = number
 
 
 class Checkpoint:
@@ -95,11 +86,11 @@ class Checkpoint:
     def offer(self, state: Callable[[], dict]) -> None:
         """Saves when it is time, or when a stop was asked for or the deadline has passed; then raises Stopped."""
         now = time.monotonic()
-        stop = _asked[0] is not None or (self.deadline is not None and now >= self.deadline)
+        stop = asked_to_stop() is not None or (self.deadline is not None and now >= self.deadline)
         if stop or now - self._last >= self.every:
             self.save(state())
         if stop:
-            raise Stopped(self.path, _asked[0])
+            raise Stopped(self.path, asked_to_stop())
 
     def remove(self) -> None:
         for path in (self.path, self.previous, self._fresh, *left_behind(self._fresh)):
@@ -126,39 +117,6 @@ def read(path: Path) -> dict:
         return torch.load(io.BytesIO(body), weights_only=True)
     except Exception as error:  # whatever it is, this is no whole checkpoint
         raise CheckpointError(f"{path}: damaged checkpoint ({error})") from None
-
-
-_asked: list[int | None] = [None]
-
-
-def asked_to_stop() -> int | None:
-    """The signal that asked this process to stop, if one did."""
-    return _asked[0]
-
-
-def ask_to_stop(number: int | None) -> None:
-    """Asks as that signal does where `stop_on_signals` holds; None takes it back."""
-    _asked[0] = number
-
-
-@contextmanager
-def stop_on_signals():
-    """Inside, SIGTERM and SIGINT ask the run to finish its step and save; a second one acts at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(number, frame):
-        _asked[0] = number
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
-
-    before = {n: signal.signal(n, ask) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        _asked[0] = None
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _plain(value: dict) -> dict:
