@@ -31,20 +31,13 @@ class WorkerError(RuntimeError):
     """Some pieces failed, or their workers were lost; what the others finished is filed."""
 
 
-def on_workers(
-    function: Callable,
-    pieces: dict[str, object],
-    execution,
-    workers: int,
-    progress: Callable[[str, float], None] = lambda *_: None,
-    finished: Callable[[list], list[Path] | None] = lambda _: None,
-    needs: tuple = (),
-) -> None:
+def on_workers(function: Callable, pieces: dict[str, object], execution, workers: int,
+               progress: Callable[[str, float], None] = lambda *_: None,
+               finished: Callable[[list], list[Path] | None] = lambda _: None, needs: tuple = ()) -> None:  # fmt: skip
     """Calls function(piece, execution) on workers, for the pieces by key, the first ones first.
 
     They are `workers` processes on this machine, which end with this one, and with an exception in it; or those of the
     scheduler at `execution.cluster`, each of which must have the images that `needs`, the `data` of recipes, name.
-
     What a call adds to `execution.results` is given to `finished` here, also where it then stops or fails; checkpoints
     that it returns are removed where they lie. `progress` is told the share of each key that is done. A piece whose
     worker is lost is given to another. Stopped is raised, once all have saved, where somebody asked to stop or the
@@ -56,10 +49,7 @@ def on_workers(
         theirs = worker.away(execution) if execution.cluster else execution
         theirs = replace(theirs, progress=None, processes=1, deadline=None, results=[], cluster="")
         client.subscribe_topic(topic, lambda event: progress(*event[1]))
-        waiting = {}
-        for number, (key, piece) in enumerate(pieces.items()):
-            given = (worker.work, function, piece, theirs, topic, key)
-            waiting[client.submit(*given, key=f"{key}-{topic}", pure=False, priority=-number)] = key
+        waiting = _submitted(client, function, pieces, theirs, topic)
         failed, stopped = {}, []
         while waiting:
             late = execution.deadline is not None and time.monotonic() >= execution.deadline
@@ -71,8 +61,7 @@ def on_workers(
                     continue
                 how, results, told, where = outcome
                 key = waiting.pop(future)
-                left = finished(results)
-                if left and execution.cluster:
+                if (left := finished(results)) and execution.cluster:
                     client.run(worker.forget, left, workers=[where], wait=False, on_error="ignore")
                 if how == "failed":
                     failed[key] = told
@@ -82,11 +71,20 @@ def on_workers(
                     progress(key, 1.0)
                 future.release()
     if failed:
-        told = "\n".join(f"{key}: {text}" for key, text in failed.items())
-        raise WorkerError(f"{told}\n{len(failed)} of {len(pieces)} failed; what was finished is filed, and the same "
-                          "command goes on from it")  # fmt: skip
+        told = [*(f"{key}: {text}" for key, text in failed.items()), f"{len(failed)} of {len(pieces)} failed; what was "
+                "finished is filed, and the same command goes on from it"]  # fmt: skip
+        raise WorkerError("\n".join(told))
     if stopped:
         raise Stopped(execution.runs_dir, asked_to_stop() or stopped[0])
+
+
+def _submitted(client, function: Callable, pieces: dict, execution, topic: str) -> dict:
+    """The futures of the pieces, with their keys."""
+    found = {}
+    for number, (key, piece) in enumerate(pieces.items()):
+        given = (worker.work, function, piece, execution, topic, key)
+        found[client.submit(*given, key=f"{key}-{topic}", pure=False, priority=-number)] = key
+    return found
 
 
 def _done(waiting: dict) -> list:
