@@ -229,7 +229,7 @@ def test_a_record_without_what_a_claim_asks_says_which(tmp_path):
         arrays.clear()
 
     judged = verdicts(world(tmp_path, bare))
-    for id_, word in (("V4", "auc"), ("V13", "cam_effect"), ("V16", "shuffled"), ("V8", "predictions")):
+    for id_, word in (("V4", "auc"), ("V13", "entropy"), ("V16", "changed border"), ("V8", "predictions")):
         assert judged[id_].verdict == "not run"
         assert word in judged[id_].why
 
