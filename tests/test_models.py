@@ -18,6 +18,7 @@ SMALL = {  # every net so narrow that a step takes milliseconds, and the side of
     "alexnet": ({"width": 0.02, "image_size": 63, "num_classes": 10}, 63),
     "alexnet_cifar": ({"width": 0.05, "num_classes": 10}, 32),
     "lenet": ({"num_classes": 10}, 32),
+    "linear": ({}, 32),
     "keras_cnn": ({"stage": 3, "width": 0.25}, 32),
     "conv_vgg": ({"width": 0.05, "image_size": 32}, 32),
     "resnet": ({"width": 0.05, "image_size": 32}, 32),
@@ -28,6 +29,7 @@ SMALL = {  # every net so narrow that a step takes milliseconds, and the side of
     "resnet18": ({"width": 0.1}, 32),
 }
 CLASSIFIERS = [name for name in SMALL if "vae" not in name]
+NETS = [name for name in SMALL if name != "linear"]  # what has hidden layers, and so a width and maps
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +79,7 @@ def on_meta(name, **options):
         ("keras_cnn", {"stage": 2}, 122_570),
         ("keras_cnn", {"stage": 3}, 354_858),
         ("lenet", {}, 69_656),
+        ("linear", {}, 30_730),
         ("alexnet", {}, 57_413_540),
         ("alexnet_cifar", {"dense": 1}, 2_495_396),
         ("resnet18", {}, 11_173_962),
@@ -120,7 +123,8 @@ def test_with_torchvisions_weights_vgg_answers_as_torchvisions():
 
 
 def test_width_narrows_every_net():
-    for name, (options, _) in SMALL.items():
+    for name in NETS:
+        options, _ = SMALL[name]
         wide = {k: v for k, v in options.items() if k != "width"}
         assert parameter_count(on_meta(name, **wide, width=0.5)) < 0.4 * parameter_count(on_meta(name, **wide)), name
 
@@ -155,8 +159,8 @@ def test_unknown_names_and_options_are_refused_with_the_nearest_valid_one():
 
 def test_every_net_can_be_narrowed_and_told_its_classes_and_channels():
     assert set(OPTIONS) == set(MODELS) == set(SMALL)
-    for options in OPTIONS.values():
-        assert {"width", "num_classes", "in_channels"} <= set(options)
+    for name, options in OPTIONS.items():
+        assert {"num_classes", "in_channels", *["width"] * (name in NETS)} <= set(options)
 
 
 def test_alexnet_refuses_images_below_63_pixels():
@@ -280,7 +284,7 @@ def test_cam_layers_give_maps_that_the_answer_depends_on(name):
         (answer[0] if isinstance(answer, tuple) else answer).sum().backward(inputs=kept)
         assert kept[0].ndim == 4, layer_name
         assert kept[0].grad.abs().sum() > 0, layer_name
-    assert cam_layers(model) or name == "mlp_vae"
+    assert cam_layers(model) or name in ("mlp_vae", "linear")
 
 
 def loss_of(model, x):

@@ -10,6 +10,7 @@ from PIL import Image
 from secondlook import models, weights
 from secondlook.cli import main
 from secondlook.data import square
+from secondlook.predict import contributions
 from secondlook.record import Record, save
 from secondlook.reports import read
 
@@ -53,6 +54,17 @@ def test_an_own_image_gets_probabilities_and_its_heat_map(folder, capsys):
 def test_a_mistake_is_told_with_its_way_out(folder, capsys, model, image, says):
     assert run(folder, model, image) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_linear_classifiers_heat_is_each_pixels_contribution_to_the_score():
+    net = models.build("linear", image_size=4, num_classes=3, in_channels=2)
+    x = torch.rand(5, 2, 4, 4)
+    weights_ = net.output.weight.detach().view(3, 2, 4, 4)
+    parts = (x * weights_[1]).sum(1).numpy()
+    assert parts.sum((1, 2)) + net.output.bias[1].item() == pytest.approx(net(x)[:, 1].detach().numpy(), abs=1e-5)
+    found = contributions(net, x, torch.ones(5, dtype=torch.int64))
+    above = np.maximum(parts - parts.mean((1, 2), keepdims=True), 0)
+    assert found == pytest.approx(above / above.max((1, 2), keepdims=True), abs=1e-4)
 
 
 def test_a_digit_on_paper_is_turned_into_one_on_black(tmp_path):

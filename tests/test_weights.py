@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from secondlook import data, weights
-from secondlook.experiments import classifier, vae
+from secondlook.experiments import classifier, linear, vae
+from secondlook.models import parameter_count
 from secondlook.recipe import Recipe
 from secondlook.record import RecordError, Records
 from secondlook.runs import Execution
@@ -39,6 +40,22 @@ def test_a_loaded_model_predicts_what_its_record_holds(tmp_path, name, precision
     assert np.array_equal(found, record.arrays["predictions"])
     assert not model.model.training
     assert model.class_names == ("0", "1")
+
+
+@pytest.mark.parametrize("features", [{}, {"features": "whitened", "feature_count": 40}])
+@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+def test_a_linear_classifier_is_kept_as_one_map_of_the_pixels(tmp_path, name, features):
+    images = {"name": name, "source": "standin", "train_limit": 300, "test_limit": 200}
+    where = {"report": "test", "run": "one", "variant": "custom", "profile": "quick", "seed": 0, "keep": "evidence"}
+    told = {"learning_rate": 1e-7 if not features else 1e-3, "strength": 1.0, "epochs": 3.0, "batch_size": 10}
+    own = Recipe.from_dict({**where, "kind": "linear", "data": images, "settings": told | features})
+    record = linear.produce([own], Execution(tmp_path, tmp_path, tmp_path, "cpu"))[0]
+    model, loaded = record.load_model(tmp_path), data.load(own.data, tmp_path)
+    test = data.split(loaded, own.data, 0).test
+    found = model.probabilities(loaded.x_test[test]).argmax(1)
+    assert (found == record.arrays["predictions"]).mean() > 0.99  # the same product in another order
+    assert len(np.unique(found)) > 3
+    assert parameter_count(model.model) == 10 * (loaded.x_test[0].size + 1)
 
 
 def test_recipes_that_share_a_model_share_its_weights(tmp_path):

@@ -16,7 +16,7 @@ SHOWN = 448  # pixels a side of the picture with the heat map
 
 @dataclass(frozen=True)
 class Prediction:
-    """`probabilities` by class name, the largest first; `picture` is the image under its Grad-CAM."""
+    """`probabilities` by class name, the largest first; `picture` is the image under what speaks for the first."""
 
     record: Record
     probabilities: dict[str, float]
@@ -58,12 +58,16 @@ def predict(
     pixels = square(image, model.image_size, len(model.mean))
     found = model.probabilities(pixels[None])[0]
     order = np.argsort(-found)
-    picture = _under_heat(model, pixels, int(order[0]))
+    picture = under_heat(model, pixels, int(order[0]))
     return Prediction(record, {model.class_names[i]: float(found[i]) for i in order}, picture)
 
 
-def _under_heat(model, pixels: np.ndarray, answer: int) -> Image.Image:
-    """The image with the Grad-CAM of `answer` in red over it, at the last layer with a map of 7 × 7 cells or more."""
+def under_heat(model, pixels: np.ndarray, answer: int) -> Image.Image:
+    """The image with what speaks for `answer` in red over it.
+
+    The Grad-CAM at the last layer with a map of 7 × 7 cells or more; for a net without maps, each pixel's value times
+    the gradient of the score, which for a linear classifier is its contribution, where that is above the image's mean.
+    """
     import torch
 
     from secondlook.insight.faithfulness import deep_layer
@@ -71,11 +75,25 @@ def _under_heat(model, pixels: np.ndarray, answer: int) -> Image.Image:
     from secondlook.models import cam_layers
 
     shown = Image.fromarray(pixels).convert("RGB").resize((SHOWN, SHOWN), Image.Resampling.BICUBIC)
+    x, target = model.preprocess(pixels[None]).float(), torch.tensor([answer])
     layers = list(cam_layers(model.model))
-    if not layers:
-        return shown
-    x = model.preprocess(pixels[None]).float()
-    layer = layers[deep_layer(model.model.float(), x, layers)]
-    heat = class_activation_maps(model.model, x, torch.tensor([answer]), [layer], ("gradcam",))[0, 0, 0]
+    if layers:
+        layer = layers[deep_layer(model.model.float(), x, layers)]
+        heat = class_activation_maps(model.model, x, target, [layer], ("gradcam",))[0, 0, 0]
+    else:
+        heat = contributions(model.model, x, target)[0]
     mask = Image.fromarray(np.uint8(160 * heat)).resize((SHOWN, SHOWN), Image.Resampling.BICUBIC)
     return Image.composite(Image.new("RGB", shown.size, "#d2000f"), shown, mask)
+
+
+def contributions(net, images, targets) -> np.ndarray:
+    """Each pixel's value times the gradient of the target's score, summed over channels, less the image's mean.
+
+    images (n, C, S, S), targets (n,). Returns (n, S, S) in [0, 1]: what is below the mean is 0, the largest value 1.
+    """
+    x = images.clone().requires_grad_()
+    net(x).gather(1, targets[:, None]).sum().backward()
+    found = (x * x.grad).sum(1).detach().numpy()
+    found = np.maximum(found - found.mean((1, 2), keepdims=True), 0)
+    highest = found.max((1, 2), keepdims=True)
+    return np.divide(found, highest, out=np.zeros_like(found), where=highest > 0)

@@ -16,11 +16,13 @@ from secondlook.data import DATA_SETS, draws, hash_draws, load, split
 from secondlook.evaluation import metrics as measure
 from secondlook.experiments.filing import checkpoint_for, filed
 from secondlook.experiments.outcome import rounded
+from secondlook.models.linear import LinearClassifier
 from secondlook.provenance import provenance
 from secondlook.recipe import Data, Linear, Recipe, RecipeError
 from secondlook.record import Record
 from secondlook.training import features
 from secondlook.training.linear import Member, loss_and_gradient, penalty, penalty_gradient, train
+from secondlook.weights import digest, runs_path, save
 
 SMALL = 1000  # images in the course's validation and test sets
 DRAWS = 1000
@@ -64,6 +66,7 @@ class Images:
             learned.sub_(mean).div_(deviation)
             transform = lambda x: (_in_parts(raw, x) - mean) / deviation  # noqa: E731
             self.fetch = lambda i: learned[i]
+        self.transform, self.class_names = transform, parts.class_names
         self.x_val, self.x_test = (transform(x) if len(x) else torch.zeros(0, 1) for x in (x_val, x_test))
         self.noise: dict[tuple, float] = {}
         self.classes = len(parts.class_names)
@@ -96,9 +99,11 @@ def produce(group: list[Recipe], execution) -> list[Record]:
         images.source.digest, started, seconds, examples=int(examples), examples_per_second=round(examples / learning),
         group={"id": identity, "members": len(group)}, precision="float32", resumed_from=checkpoint.resumed_from,
     )  # fmt: skip
-    settings, weights, biases = zip(*((m.settings, m.weights, m.biases) for m in members), strict=True)
-    passed = _over_training_set(settings, weights, biases, images)
-    records = [_record(r, m, p, images, told) for r, m, p in zip(group, members, passed, strict=True)]
+    passed = _over_training_set(*zip(*((m.settings, m.weights, m.biases) for m in members), strict=True), images)
+    records = [
+        _record(r, m, p, images, told | keep_weights(r, m, images, execution.runs_dir))
+        for r, m, p in zip(group, members, passed, strict=True)
+    ]
     return filed(records, execution, [checkpoint])
 
 
@@ -186,6 +191,30 @@ def _test(recipe: Recipe, member: Member, images: Images) -> tuple[dict, dict]:
         }
         arrays["roc"] = measure.pack_curves(curves)
     return metrics, arrays
+
+
+def keep_weights(recipe: Recipe, member: Member, images: Images, runs_dir) -> dict:
+    """Writes a headline's classifier as one linear map of pixels in [0, 1]; returns the digest for its provenance.
+
+    Features are affine in the pixels, so b + W·f(x) = (b + W·f(0)) + (W·(f(1) − f(0)))·x; the activations of patches
+    are not and leave nothing, nor does `smoke`.
+    """
+    patches = recipe.settings.features == "patches"
+    if recipe.keep != "evidence" or patches or recipe.profile == "smoke" or not member.weights.isfinite().all():
+        return {}
+    shape = images.x.shape[1:] if images.x.ndim == 4 else (*images.x.shape[1:], 1)
+    black, each = torch.zeros(1, *images.x.shape[1:], dtype=torch.uint8), 255 * torch.eye(math.prod(shape)).byte()
+    zero = images.transform(black)
+    slopes = (_in_parts(images.transform, each.view(-1, *images.x.shape[1:])) - zero) @ member.weights
+    table = {"name": "linear", "image_size": shape[0], "num_classes": images.classes, "in_channels": shape[2]}
+    model = LinearClassifier(**{k: v for k, v in table.items() if k != "name"})
+    with torch.no_grad():
+        model.output.weight.copy_(slopes.view(*shape, -1).permute(3, 2, 0, 1).flatten(1))
+        model.output.bias.copy_((zero @ member.weights + member.biases)[0])
+    about = {"table": table, "image_size": shape[0], "mean": [0.0] * shape[2], "std": [1.0] * shape[2],
+             "class_names": images.class_names, "precision": "float32"}  # fmt: skip
+    save(runs_path(runs_dir, recipe.id), model, about)
+    return {"weights": digest(model.state_dict())}
 
 
 def gradient_error(s: Linear, images: Images, seed: int, count: int = 64) -> float:

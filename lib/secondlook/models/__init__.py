@@ -10,6 +10,7 @@ from .conv_vgg import ConvVGG
 from .counting import macs
 from .keras_cnn import KerasCNN
 from .lenet import LeNet
+from .linear import LinearClassifier
 from .resnet import ResNet
 from .resnet18 import ResNet18
 from .unet import FrozenUNet, UNet
@@ -21,6 +22,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "alexnet": AlexNet,
     "alexnet_cifar": AlexNetCIFAR,
     "lenet": LeNet,
+    "linear": LinearClassifier,
     "keras_cnn": KerasCNN,
     "conv_vgg": ConvVGG,
     "resnet": ResNet,
