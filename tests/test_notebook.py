@@ -1,5 +1,6 @@
 """What the teaching cells of the notebooks use."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from secondlook.chapter import open_chapter
-from secondlook.data import standins
+from secondlook.data import DATA_SETS, standins
 from secondlook.figures import Notice, comparison
 from secondlook.notebook import (
     few_images,
@@ -91,7 +92,9 @@ def test_every_stated_setting_is_one_and_the_others_are_called_assumed(name):
 @pytest.fixture
 def linear(tmp_path):
     folders = {"data_dir": str(tmp_path), "records_dir": str(tmp_path)}
-    return open_chapter("linear", profile="full", variant="as_coded", train="never", **folders)
+    chapter = open_chapter("linear", profile="full", variant="as_coded", train="never", **folders)
+    chapter.train = "missing"
+    return chapter
 
 
 def test_a_trial_without_images_trains_both_runs_on_stand_ins_beside_each_other(linear, capsys):
@@ -101,6 +104,26 @@ def test_a_trial_without_images_trains_both_runs_on_stand_ins_beside_each_other(
     assert {own[0].recipe.data.source for own in tried.values()} == {"standin"}
     assert "Training takes about" in capsys.readouterr().out
     assert comparison(tried).layout.yaxis.ticktext == ("report", "yours")
+
+
+def test_a_trial_on_real_images_stays_out_of_the_records_and_is_found_again(linear, tmp_path, monkeypatch, capsys):
+    images = standins.draw("cifar10")
+    monkeypatch.setitem(DATA_SETS, "cifar10", replace(DATA_SETS["cifar10"], digest=images.digest))
+    arrays = {name: getattr(images, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    recipe = linear.report.recipes("c4-full", "as_coded", "quick")[0]
+    recipe = replace(recipe, data=replace(recipe.data, source="npz"))
+    first = train_beside(linear, {"mine": recipe})["mine"][0]
+    assert not list((tmp_path / "linear").glob("*"))
+    assert list((tmp_path / "runs" / "linear").glob("*.npz"))
+    again = train_beside(linear, {"mine": recipe})["mine"][0]
+    assert again.metrics == first.metrics
+    assert "Trained before" in capsys.readouterr().out
+
+
+def test_a_page_told_never_to_train_does_not_train_a_trial(linear):
+    linear.train = "never"
+    assert 'train="never"' in train_beside(linear, {"report": small_recipe(linear, "c4-full")}).reason
 
 
 def test_in_a_build_of_the_book_a_trial_says_what_it_would_take(linear, monkeypatch):

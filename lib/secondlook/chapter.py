@@ -35,6 +35,7 @@ class Chapter(Pictures):
     outcome: Runs
     custom: Runs = field(default_factory=Runs)
     overrides: dict = field(default_factory=dict)
+    train: str = "missing"
     recipes: dict[str, list[Recipe]] = field(default_factory=dict)  # by profile, this page's own and the reduced ones
     _by_id: dict[str, Record] = field(default_factory=dict)
 
@@ -205,7 +206,8 @@ def open_chapter(
     changed = given_settings(overrides)
     own = customised(report, variant, profile, seed_list(seeds), changed) if changed else []
     how = {"train": train, "max_minutes": max_minutes}
-    chapter = Chapter(report, profile, variant, execution, load_or_train(recipes, execution, **how), overrides=changed)
+    outcome = load_or_train(recipes, execution, **how)
+    chapter = Chapter(report, profile, variant, execution, outcome, overrides=changed, train=train)
     if own:
         chapter.custom = load_or_train(own, execution, **how)
     reduced = report.recipes(profile="reduced") if profile == "full" else []

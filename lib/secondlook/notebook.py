@@ -121,24 +121,26 @@ def small_recipe(chapter, run: str, variant: str | None = None) -> Recipe:
 
 
 def train_beside(chapter, recipes: Mapping[str, Recipe], max_minutes: float = 10.0) -> Trained:
-    """The records of labelled recipes, trained with a progress bar where there are none yet.
+    """The records of labelled recipes, trained with a progress bar where there are none yet; trials go to runs/.
 
     How long that takes is printed first. Where one cannot be trained, as in a build of the book, there are none.
     """
     wanted, execution = list(recipes.values()), replace(chapter.execution, deadline=None, processes=1)
-    missing, found = without_record(wanted, Records(execution.records_dir, execution.runs_dir)), Trained()
+    kept, runs = Records(execution.records_dir, execution.runs_dir), execution.runs_dir
+    missing, found = without_record(without_record(wanted, kept), Records(runs)), Trained()
     takes = f"Training takes {estimate_for(missing, execution)}" if missing else "Trained before"
     print(f"{takes}: {', '.join(map(str, missing or wanted))}", flush=True)
-    outcome = load_or_train(wanted, execution, max_minutes=max_minutes)
+    train = "never" if chapter.train == "never" else "missing"
+    outcome = load_or_train(missing, replace(execution, records_dir=runs), train=train, max_minutes=max_minutes)
     if outcome.missing:
         found.reason = f"{takes}. It was not begun: {outcome.reason}."
         return found
-    found |= {label: [record] for label, record in zip(recipes, outcome.records)}
+    found |= {label: [kept.get(recipe) or Records(runs).get(recipe)] for label, recipe in recipes.items()}
     return found
 
 
 def prediction(found: Prediction, id: str = "own-image") -> go.Figure:
-    """An image under the Grad-CAM of the answer, and the five largest probabilities beside it."""
+    """An image under what speaks for the answer, and the five largest probabilities beside it."""
     best = dict(list(found.probabilities.items())[:5][::-1])
     answer = next(iter(found.probabilities))
     figure = go.Figure(go.Bar(x=list(best.values()), y=list(best), orientation="h", marker_color=COLOURS[0],
@@ -147,7 +149,7 @@ def prediction(found: Prediction, id: str = "own-image") -> go.Figure:
                             x=0, y=1, sizex=0.42, sizey=1, xanchor="left", yanchor="top")  # fmt: skip
     figure.update_xaxes(domain=[0.58, 1], range=[0, 1], tickformat=".0%", title="probability")
     recipe, accuracy = found.record.recipe, found.record.metrics["test_accuracy"]
-    title = f"{answer.capitalize()}, {found.probabilities[answer]:.1%}: the answer of {recipe.run}"
+    title = f"{answer.capitalize()}, {100 * found.probabilities[answer]:.1f} %: the answer of {recipe.run}"
     shows = f"An image under a heat map, and a bar chart of the probabilities of {len(best)} classes"
-    note = f"{recipe.variant.replace('_', ' ')}, {recipe.profile} · test accuracy {accuracy:.1%}"
+    note = f"{recipe.variant.replace('_', ' ')}, {recipe.profile} · test accuracy {100 * accuracy:.1f} %"
     return finish(figure, id, title, shows, note, 320)
