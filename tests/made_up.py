@@ -53,6 +53,11 @@ def verdicts(report: str, records: Records, root: Path | None = None) -> dict[st
     return {j.id: j for j in judge(report, records, root)}
 
 
+def said(figure) -> str:
+    """All that a figure says of itself, for those who do not see it: what it shows, and its title with every clause."""
+    return figure.layout.meta["secondlook"]["alt"]
+
+
 def title(figure) -> str:
     """A figure's title on one line."""
     return figure.layout.title.text.replace("<br>", " ")

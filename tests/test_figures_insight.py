@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from made_up import title, told
+from made_up import said, title, told
 from PIL import Image
 
 from secondlook import models, reports
@@ -151,7 +151,7 @@ def test_kernels_title_gives_each_net_its_share():
     grey = made_up()
     grey = replace(grey, arrays={"kernels": np.repeat(grey.arrays["kernels"].mean(1, keepdims=True), 3, 1)})
     assert title(kernels({"VGG11": grey, "VGG16": made_up()})).startswith(
-        "Of the first layer's squared weights colour holds 0 % in VGG11 and 6"
+        "Squared first-layer weights: 0 % in VGG11 and 6"
     )
 
 
@@ -199,9 +199,9 @@ def test_the_effect_is_the_share_of_pairs_in_which_the_wrong_answer_is_higher():
 
 
 def test_the_focus_title_follows_the_numbers_for_one_seed_and_for_several():
-    assert "in 100 % of pairs [100 %, 100 %]" in title(cam_focus(made_up(wrong_more=0.5)))
+    assert "in 100 % [100, 100] of pairs" in title(cam_focus(made_up(wrong_more=0.5)))
     several = cam_focus([made_up(s, wrong_more=-0.5) for s in range(3)])
-    assert "in 0 % of pairs;" in title(several)
+    assert "in 0 % of pairs; 50 % is no difference" in said(several)
     assert "3 seeds" in several.layout.title.subtitle.text
 
 
@@ -245,7 +245,7 @@ def test_the_layers_counted_are_those_of_the_net():
 
 def test_the_architecture_puts_block_under_block_and_says_what_differs():
     figure = architecture({f"VGG{d}": vgg_layers(d) for d in (11, 16)}, "by arithmetic")
-    assert "VGG16 takes 2.0 times the arithmetic of VGG11 with 4 % more parameters; 89 %" in title(figure)
+    assert "VGG16 takes 2.0 times the arithmetic of VGG11 with 4 % more parameters; 89 %" in said(figure)
     eleven, sixteen = (t for t in figure.data if t.visible)
     assert set(eleven.x) < set(sixteen.x)
     assert len(sixteen.x) == 16
@@ -253,9 +253,9 @@ def test_the_architecture_puts_block_under_block_and_says_what_differs():
 
 
 def test_deletion_says_whether_the_map_beats_a_random_order():
-    assert "a loses its answer faster than in random order" in title(deletion_insertion({"a": made_up()}))
-    assert "no faster than in random order" in title(deletion_insertion({"a": made_up(sooner=0.0)}))
-    assert "more slowly than" in title(deletion_insertion({"a": made_up(sooner=-0.1)}))
+    assert "loses answers faster than random ones (a)" in title(deletion_insertion({"a": made_up()}))
+    assert "no faster than random ones (a)" in title(deletion_insertion({"a": made_up(sooner=0.0)}))
+    assert "slower than" in title(deletion_insertion({"a": made_up(sooner=-0.1)}))
 
 
 def test_a_stage_without_a_map_leaves_a_gap_and_the_title_gives_the_last():
@@ -265,9 +265,8 @@ def test_a_stage_without_a_map_leaves_a_gap_and_the_title_gives_the_last():
 
 
 def test_shuffled_parts_are_told_in_points():
-    assert title(shuffled_parts({"net": [made_up(), made_up(1)]})) == (
-        "Net loses 10.0 points without its border and 40.0 without its centre"
-    )
+    drawn = shuffled_parts({"net": [made_up(), made_up(1)]})
+    assert title(drawn) == "Points lost without the centre: net 40.0; without the border: 10.0"
 
 
 def test_a_record_without_the_checks_says_so():

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up import title, told
+from made_up import said, title, told
 
 from secondlook import reports
 from secondlook.evaluation import curves
@@ -75,9 +75,9 @@ def test_wins_are_shares_of_the_common_seeds_and_a_tie_is_divided():
 
 def test_one_seed_is_compared_by_mcnemar_where_predictions_are_kept():
     figure = ranking(four(1, predictions=True))
-    assert "on one test set, of one seed" in title(figure)
+    assert "on one test set, of one seed" in said(figure)
     assert any("McNemar" in text for t in figure.data if t.text is not None for text in t.text)
-    assert title(ranking(four(1))).endswith("one seed, whose predictions are not kept, ranks nobody")
+    assert title(ranking(four(1))).endswith("one seed without predictions ranks nobody")
 
 
 def test_two_seeds_rank_nobody():
@@ -104,7 +104,10 @@ def test_the_ranking_shows_every_published_value_of_a_label():
 
 
 def test_the_schedule_title_says_from_when_on_nothing_moves():
-    assert title(schedules(TABLES, LOGS, "as coded")).startswith("From epoch 21 on the rate is below 1e-4 of the first")
+    assert title(schedules(TABLES, LOGS, "as coded")).startswith(
+        "From epoch 21 on no logged accuracy moves by more than"
+    )
+    assert "; the rate is below 1e-4 of the first." in said(schedules(TABLES, LOGS, "as coded"))
     assert title(schedules(TABLES, LOGS, "constant")) == "The rate never falls below 1e-4 of the first"
 
 

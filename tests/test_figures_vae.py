@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made_up import title, told
+from made_up import said, title, told
 from PIL import Image
 
 from secondlook import figures, reports
@@ -130,12 +130,12 @@ def test_records_without_what_a_figure_shows_are_refused(draw, message):
 
 
 def test_the_lottery_says_how_far_the_starts_spread():
-    assert "1.0 % to 99.0 % as coded and 98.0 % to 99.0 % mended" in title(digits.lottery(seeds(vae)))
-    assert "9 starts of the linear head on the latents of 3 VAEs" in title(digits.lottery(seeds(vae)))
+    assert "ends at 1.0 % to 99.0 % as coded and at 98.0 % to 99.0 % mended" in title(digits.lottery(seeds(vae)))
+    assert "; 9 starts on the latents of 3 VAEs." in said(digits.lottery(seeds(vae)))
 
 
 def test_the_latent_says_what_reads_it_and_what_guessing_gives():
-    told = title(latents.latent_space(vae(kmeans_accuracy=0.6)))
+    told = said(latents.latent_space(vae(kmeans_accuracy=0.6)))
     assert "k-means 60.0 %" in told
     assert "commoner digit 53.7 %" in told
 
@@ -146,8 +146,8 @@ def test_a_collapsed_latent_is_said_to_use_no_dimension():
 
 
 def test_the_errors_with_the_largest_sum_and_the_moved_point_are_named():
-    told = title(figures.published_errors(REPORT, MODELS))
-    assert "largest for VAE, head in all" in told
+    told = said(figures.published_errors(REPORT, MODELS))
+    assert "VAE, head has the largest sum of both errors in all" in told
     assert "plotted other than printed: VAE, head" in told
 
 
@@ -156,11 +156,11 @@ def test_the_decomposition_ranks_models_by_both_errors_together():
         return [gaussian(estimation=error) for error in errors]
 
     groups = {"small": drawn(0.09, 0.1, 0.11), "large": drawn(0.39, 0.4, 0.41)}
-    assert "0.110 for small, the smallest, and 0.410 for large" in title(figures.decomposition(groups))
+    assert "Small has the smallest sum of both errors, 0.110; large has 0.410" in title(figures.decomposition(groups))
     few = {"small": drawn(0.1, 0.1), "large": drawn(0.4, 0.4)}
-    assert "are 0.110 to 0.410" in title(figures.decomposition(few)), "two draws rank nothing"
+    assert "is 0.110 to 0.410" in title(figures.decomposition(few)), "two draws rank nothing"
     wide = {"small": drawn(0.0, 0.1, 0.2), "large": drawn(0.3, 0.4, 0.5)}
-    assert "are 0.110 to 0.410" in title(figures.decomposition(wide)), "intervals overlap"
+    assert "is 0.110 to 0.410" in title(figures.decomposition(wide)), "intervals overlap"
 
 
 def test_the_roc_names_the_best_net_and_leaves_out_what_has_no_area():

@@ -68,7 +68,7 @@ def test_a_layer_table_has_every_layer_with_weights_in_order():
 
 def test_the_live_loss_curve_states_where_it_begins_and_ends():
     figure = live_loss({"SGD": [3.0] * 10 + [1.0] * 10}, "stand-in · 20 images", chance=2.0)
-    assert "SGD from 3 to 1" in figure.layout.title.text
+    assert "SGD from 3.00 to 1.00" in figure.layout.title.text
     assert "stand-in" in figure.layout.title.subtitle.text
 
 

@@ -14,6 +14,7 @@ from secondlook.data import standins
 from secondlook.figures.marks import webp
 from secondlook.figures.tables import Table, table
 from secondlook.figures.template import COLOURS, DASHES, faded, finish
+from secondlook.figures.words import digits
 from secondlook.models import macs, parameter_count
 from secondlook.predict import Prediction
 from secondlook.recipe import Data, Recipe
@@ -95,7 +96,7 @@ def live_loss(losses: Mapping[str, Sequence[float]], where: str, chance: float |
     for k, (name, run) in enumerate(losses.items()):
         window, colour = max(1, len(run) // 10), COLOURS[k]
         mean = np.convolve(run, np.ones(window) / window, "valid")
-        ends[name] = f"{name} from {mean[0]:.3g} to {mean[-1]:.3g}"
+        ends[name] = f"{name} from {digits(mean[0])} to {digits(mean[-1])}"
         steps = np.arange(1, len(run) + 1)
         figure.add_scatter(x=steps, y=np.asarray(run, float), mode="lines", hoverinfo="skip", showlegend=False,
                            line={"color": faded(colour, 0.35), "width": 1})  # fmt: skip
@@ -104,7 +105,7 @@ def live_loss(losses: Mapping[str, Sequence[float]], where: str, chance: float |
     if chance is not None:
         figure.add_hline(chance, annotation_text="chance", annotation_position="top right")
     figure.update_layout(xaxis_title="step", yaxis_title="training loss, mean of a tenth of the steps", hovermode="x")
-    title = f"Training loss in {max(map(len, losses.values()))} steps: {', '.join(ends.values())}"
+    title = f"Training loss in {max(map(len, losses.values())):,} steps: {'; '.join(ends.values())}"
     return finish(figure, id, title, "Line chart of the loss of each training step", f"live · {where}", 320)
 
 

@@ -60,22 +60,17 @@ def comparison(groups: dict[str, list[Record]], metric: str = "test_accuracy", p
              for label, v, (m, h) in zip(labels, values, found)]  # fmt: skip
     means(figure, np.arange(len(labels)), found, "%{text}", text=texts)
     if published is not None:
-        line_at(figure, published.value, (-0.5, len(labels) - 0.5), f"published, {published.text}", PUBLISHED)
+        line_at(figure, published.value, (-0.5, len(labels) - 0.5), f"published, {words.printed(published)}", PUBLISHED)
     figure.update_xaxes(title=words.name(metric), tickformat=SHARE)
     within(figure, [*values, [] if published is None else [published.value]], found)
     label_rows(figure, [label + "<br>diverged" * gone for label, gone in zip(labels, lost)])
     reached = {label: np.nan if gone else m for label, gone, (m, _) in zip(labels, lost, found)}
     title = words.sentence(words.leads(reached, "reaches", words.name(metric)))
     if published is not None and not any(map(is_small, everything)):  # a small run is no rival
-        title += f", {_gap(np.nanmax([*reached.values()]) - published.value)} the published {published.text}"
+        title += f"; published: {words.printed(published)}"
     intervals = " with 95 % intervals" * any(h > 0 for _, h in found)
     shows = f"Dot plot of {words.name(metric)}{intervals} for {words.joined(labels)}"
     return finish(figure, id, title, shows, words.caption(everything), 150 + 46 * len(labels))
-
-
-def _gap(difference: float) -> str:
-    points = f"{abs(100 * difference):.1f}"
-    return "at" if float(points) == 0 else f"{points} points {'above' if difference > 0 else 'below'}"
 
 
 @drawn
@@ -222,7 +217,7 @@ def _best_setting(points: list[tuple], groups: dict, metric: str, name: str, sai
     label, at = order.first[0]
     tried = sorted(groups[label])
     ends_there = len(order.first) == 1 and len(tried) > 2 and at in (tried[0], tried[-1])
-    return title + ", where its range ends" * ends_there
+    return title + "; its range ends there" * ends_there
 
 
 def _setting(value) -> str:

@@ -93,8 +93,10 @@ def recognised(counts: np.ndarray, names: tuple[str, ...]) -> str:
     found = {n: counts[k, k] / images[k] for k, n in enumerate(names) if images[k]}
     order = words.ends(found, lambda share: words.percent(share, 0))
     text = f"{words.few(order.first, 'classes')} {words.agree(order.first, 'is')} recognised"
-    text += f"{' most often,' * (not order.tied)} in {order.best} of {words.agree(order.first, 'its')} images"
-    return text + f", {words.few(order.last, 'classes')} least, in {order.worst}" * (not order.tied)
+    its = words.agree(order.first, "its")
+    if order.tied:
+        return f"{text} in {order.best} of {its} images"
+    return f"{text} most often ({order.best} of {its} images), {words.few(order.last, 'classes')} least ({order.worst})"
 
 
 def most_frequent(rows: np.ndarray, names: tuple[str, ...]) -> str:
@@ -130,14 +132,16 @@ def confusion_difference(a: Record | list[Record], b: Record | list[Record], lab
          hovertemplate="%{y} called %{x}: %{z:+.1f} points<extra></extra>")  # fmt: skip
     gain = np.diag(change)
     better, worse = int((gain > 0).sum()), int((gain < 0).sum())
-    title = (
-        f"{words.sentence(labels[1])} recognises {better} classes more often and {worse} less often than {labels[0]}"
-    )
+    counts = f"{better} classes more often and {worse} less often"
+    if len(names) in (better, worse):
+        counts = f"every class {'more' if better else 'less'} often"
+    title = f"{words.sentence(labels[1])} recognises {counts} than {labels[0]}"
     order = words.ends(dict(zip(names, np.abs(gain))), "{:.1f}".format)
     if better + worse == 0:
         title = f"{words.sentence(words.joined(labels[::-1]))} recognise every class equally often"
     elif len(order.first) == 1:
-        title += f"; {order.first[0]} changes most, by {gain[names.index(order.first[0])]:+.1f} points"
+        most = f"{gain[names.index(order.first[0])]:+.1f} points".replace("-", "−")
+        title += f"; {order.first[0]} changes most, by {most}"
     shows = f"Difference of two confusion matrices, {labels[1]} minus {labels[0]}, in points of each label"
     return finish(figure, id, title, shows, words.caption([*a, *b]), 560)
 

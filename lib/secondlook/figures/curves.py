@@ -103,12 +103,10 @@ def _fall(x: np.ndarray, loss: np.ndarray, records: list[Record]) -> str:
     if len(loss) < 2:
         return "The validation loss was taken fewer than two times"
     start, end = loss[0], loss[-1]
-    span = f"from {words.digits(start)} to {words.digits(end)}"
     if end >= start:
-        return f"The validation loss does not fall: {span} in {x[-1]:,.0f} iterations"
+        return f"The validation loss does not fall: from {words.digits(start)} to {words.digits(end)}"
     early = x[np.argmax(loss <= start - 0.9 * (start - end))]
-    share = f"nine tenths of the way in the first {early:,.0f} of {x[-1]:,.0f} iterations"
-    return f"The validation loss falls {span}, {share}"
+    return f"Nine tenths of the fall of the validation loss come in the first {early:,.0f} of {x[-1]:,.0f} iterations"
 
 
 @drawn
@@ -190,7 +188,7 @@ def _finding(metric: str, ours: dict[str, Curves], logged: dict) -> str:
     if len(last) == 1:
         title += f" after {words.counted(epochs, 'epoch')}"
     elif not order.tied:
-        title += f", {words.few(order.last)} with {order.worst}"
+        title += f"; {words.few(order.last)} with {order.worst}"
     gaps = [gap for label, curve in logged.items() if label in last if (gap := _gap(ours[label], curve)) is not None]
     if gaps:
         low, high = (f"{100 * g:.1f} points" if share else words.digits(g) for g in (min(gaps), max(gaps)))

@@ -42,8 +42,9 @@ def published_errors(report: Report, models: Mapping[str, str], id: str = "publi
     title = f"The sum of the two errors is {orders[0].best} as plotted"
     if worst:
         same = len(worst) == 1 and not any(order.tied for order in orders)
-        title = f"The sum of the two errors is largest for {words.joined(worst)} in "
-        title += f"{'all' if same else 'some'} of the report's own {len(found)} sets"
+        have = "has" if len(worst) == 1 else "have"
+        title = f"{words.sentence(words.joined(worst))} {have} the largest sum of both errors "
+        title += f"in {'all' if same else 'some'} of the report's {len(found)} sets"
     moved = [models[m] for m in models if found["plotted"][m] != found["printed"][m]]
     title += f"; plotted other than printed: {words.joined(moved)}" if moved else ""
     shows = "Dot plot of estimation and approximation error of "
@@ -89,10 +90,10 @@ def _smallest(groups: dict[str, list[Record]]) -> str:
     if not order.first:
         return "No model has finite errors"
     surely = min(len(own) for own in groups.values()) >= LEAST_SEEDS and len(order.first) == len(order.last) == 1
-    title = f"Both errors together are {order.best}"
     if surely and sum(sums[order.first[0]]) < np.subtract(*sums[order.last[0]]):
-        return f"{title} for {order.first[0]}, the smallest, and {order.worst} for {order.last[0]}"
-    return title + f" to {order.worst}" * (not order.tied)
+        least, most = words.sentence(order.first[0]), order.last[0]
+        return f"{least} has the smallest sum of both errors, {order.best}; {most} has {order.worst}"
+    return f"The sum of both errors is {order.best}" + f" to {order.worst}" * (not order.tied)
 
 
 def _floor(records: list[Record]) -> str:

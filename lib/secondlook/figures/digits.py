@@ -99,16 +99,18 @@ def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
         figure.add_scatter(x=values, y=spread, mode="markers", name=label, hovertemplate="%{x:.2%}<extra></extra>",
                            marker={"size": 7, "color": faded(COLOURS[row], 0.6)}, showlegend=False)  # fmt: skip
         low, high = words.percent(values.min()), words.percent(values.max())
-        said.append(f"{low} to {high} {label.split(':')[0]}")
+        said.append(f"at {low} to {high} {label.split(':')[0]}")
     starts = words.counted(sum(len(r.metrics[kind]) for r in records), "start")
     majority = float(np.mean(numbers(records, "majority_accuracy")))
     chance = f"always the commoner digit, {words.percent(majority)}"
     line_at(figure, majority, (-0.5, len(kinds) - 0.5), chance, QUIET)
     figure.update_xaxes(title="test accuracy", tickformat=SHARE, range=[-0.02, 1.02])
     label_rows(figure, [label.replace(": ", ":<br>") for label in kinds.values()])
-    title = f"{starts} of the linear head on the latents of {words.counted(len(records), 'VAE')} end at "
+    title = (
+        f"The linear head ends {words.joined(said)}; {starts} on the latents of {words.counted(len(records), 'VAE')}"
+    )
     shows = f"Dot plot of test accuracies of linear heads: {words.joined(kinds.values())}"
-    return finish(figure, id, title + words.joined(said), shows, words.caption(records, "a dot a start"), 280)
+    return finish(figure, id, title, shows, words.caption(records, "a dot a start"), 280)
 
 
 @drawn
@@ -134,8 +136,7 @@ def distances(groups: dict[str, list[Record]], id: str = "distances") -> go.Figu
     label_rows(figure, labels)
     near, far, floor = (words.digits(float(np.mean(numbers(next(iter(groups.values())), f"row_swd_{p}"))))
                         for p in ("zeros", "between", "floor_zeros"))  # fmt: skip
-    title = f"Over rows of pixels, rebuilt zeros are {near} from zeros; zeros are {far} from ones, "
-    title += f"and {floor} from other zeros"
+    title = f"Over rows of pixels rebuilt zeros are {near} from zeros, ones {far}; other zeros {floor}"
     shows = f"Dot plot of sliced Wasserstein distances for {words.joined(groups)}"
     return finish(figure, id, title, shows, words.caption(everything), 140 + 44 * len(labels))
 

@@ -117,7 +117,7 @@ def identification(groups: Candidates, logs: Logs, id: str = "identification") -
     """
     flat(groups, "the identification")
     groups = {optimizer: comparable(records) for optimizer, records in groups.items()}
-    everything, figure, said = flat(groups, "the identification"), go.Figure(), []
+    everything, figure, said = flat(groups, "the identification"), go.Figure(), {}
     views = Views(figure)
     for view, (optimizer, records) in enumerate(groups.items()):
         runs, found = by_run(records), candidate_misfits(records, logs[optimizer])
@@ -130,12 +130,14 @@ def identification(groups: Candidates, logs: Logs, id: str = "identification") -
                            line={"color": PUBLISHED, "dash": "dot", "width": 3}, marker={"size": 8, "symbol": "x"},
                            hovertemplate="logged %{y:.3f}<extra></extra>")  # fmt: skip
         views.own(view)
-        said.append(_nearest(optimizer, runs, found))
+        said[optimizer] = _nearest(optimizer, runs, found), left, found
     views.menu(list(groups))
     figure.update_xaxes(title="step of 4 images, in the first epoch")
     figure.update_yaxes(title=f"training loss, mean of {STEPS:,} steps")
     shows = f"Line chart of the first epoch's loss for candidates of {words.joined(groups)}, with the logged losses"
-    return finish(figure, id, "; ".join(said), shows, words.caption(everything), 460)
+    return finish(
+        figure, id, _left(said), shows, words.caption(everything), 460, "; ".join(t for t, *_ in said.values())
+    )
 
 
 def _candidate(figure: go.Figure, records, fit: Misfit, k: int | None, nearest: bool) -> None:
@@ -159,10 +161,15 @@ def _nearest(optimizer: str, runs: dict[str, list[Record]], found: dict[str, Mis
     text = f"{optimizer}: {first} {words.agree(order.first, 'is')} nearest to the log ({order.best})"
     if order.tied:
         text = f"{optimizer}: {first} {words.agree(order.first, 'lies')} {order.best} from the log"
-    if np.isnan(fit.p):
-        return f"{text}, of one seed each nothing can be excluded"
-    left = sum(not f.excluded for f in found.values())
-    return f"{text}, {left} of {words.counted(len(found), 'setting')} cannot be excluded"
+    return f"{text}, of one seed each nothing can be excluded" if np.isnan(fit.p) else text
+
+
+def _left(said: dict) -> str:
+    """How many settings of each optimiser the log leaves, or, of one seed each, which is nearest."""
+    if any(np.isnan(fit.p) for *_, found in said.values() for fit in found.values()):
+        return "; ".join(text for text, *_ in said.values())
+    told = [f"{left} of {len(found)} settings of {name}" for name, (_, left, found) in said.items()]
+    return f"The log does not exclude {words.joined(told)}"
 
 
 @drawn
@@ -227,6 +234,7 @@ def _still(left: np.ndarray, logs: Mapping[str, Curves]) -> str:
     if not len(still):
         return f"The rate never falls below {words.short(STILL)} of the first"
     first = int(still[0])
-    title = f"From epoch {first + 1} on the rate is below {words.short(STILL)} of the first"
+    rate = f"the rate is below {words.short(STILL)} of the first"
     moved = [np.ptp(c["test_accuracy"][first:]) for c in logs.values() if len(c["test_accuracy"]) > first]
-    return f"{title}: no logged accuracy then moves by more than {100 * max(moved):.2f} points" if moved else title
+    still = f"no logged accuracy moves by more than {100 * max(moved):.2f} points; " if moved else ""
+    return f"From epoch {first + 1} on {still}{rate}"

@@ -52,7 +52,7 @@ def cam_explorer(record: Record, sprite: str | None = None, method: str = "", id
     _controls(figure, record, names, shown)
     shows = f"Heat maps of {words.counted(images, 'test image')} in {words.counted(layers, 'layer')}: "
     shows += "which places speak for the class that was predicted"
-    note = "blank where nothing speaks for the class" + ("" if sprite else "; the images are not at hand")
+    note = "strong heat: at least half of a map's maximum" + ("" if sprite else "; the images are not at hand")
     return finish(figure, id, _warmth(maps, record), shows, words.caption([record], note), 480)
 
 
@@ -114,7 +114,7 @@ def _warmth(maps: np.ndarray, record: Record) -> str:
     layer = record.metrics["cam_layers"][read_at(record)]
     groups = {"the recognised images": hot[right], "the mistaken ones": hot[~right]}
     said = [f"{words.percent(np.nanmean(v), 0)} of {word}" for word, v in groups.items() if np.isfinite(v).any()]
-    return f"In {layer} the heat above half of its maximum covers {' and '.join(said)}" if said else "No map is warm"
+    return f"In {layer} strong heat covers {' and '.join(said)}" if said else "No map is warm"
 
 
 @drawn
@@ -144,8 +144,8 @@ def feature_maps(groups: dict[str, Record], id: str = "feature-maps") -> go.Figu
     shown = [{"xaxis.range": [k * ACROSS, (k + 1) * ACROSS]} for k in range(len(layers))]
     bar = slider(layers, shown, "layer ", active=0, x=0.04, len=0.92)  # its ends have long names
     figure.update_layout(showlegend=False, updatemenus=_menus(groups, rows), sliders=[bar])
-    ends = [f"{_lit(record, layers[0])} and {_lit(record, layers[-1])} in {label}" for label, record in groups.items()]
-    title = f"Lit places above half of a map's range, {layers[0]} and {layers[-1]}: {words.joined(ends)}"
+    bright = [f"{_bright(records, layer)} in {layer}" for layer in (layers[0], layers[-1])]
+    title = f"Places above half of a map's range: {', '.join(bright)}"
     shows = "Pictures of the ten channels that speak most for the predicted class, of "
     shows += f"{words.counted(IMAGES, 'image')} of each of {words.joined(groups)}"
     note = words.caption(records, "each map on its own scale, the first matters most")
@@ -209,6 +209,8 @@ def _menus(groups: dict[str, Record], rows: list[list[int]]) -> list[dict]:
     return [menu(nets, **SECOND_ROW), menu(images)] if count > 1 else [menu(images)]
 
 
-def _lit(record: Record, layer: str) -> str:
-    """How much of a layer's maps is lit, over all images kept."""
-    return words.percent(float((_maps(record, layer) >= 255 * WARM).mean()), 0)
+def _bright(records: list[Record], layer: str) -> str:
+    """The share of a layer's places above half of their map's range over all images kept, from record to record."""
+    found = sorted(float((_maps(record, layer) >= 255 * WARM).mean()) for record in records)
+    low, high = (words.percent(found[k], 0) for k in (0, -1))
+    return low if low == high else f"{low} to {high}"

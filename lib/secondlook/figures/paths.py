@@ -62,7 +62,7 @@ def trade_off(groups: dict[str, list[Record]], published: Mapping[str, tuple[flo
     figure.update_yaxes(title=words.name(ACCURACY), tickformat=SHARE, range=_room(ys, 0.2))
     losses, reached = ({label: pair[k][-1] for label, pair in paths.items()} for k in (0, 1))
     low = words.leads(losses, "has", "training loss", words.digits, lowest=True)
-    title = f"After {words.counted(last, 'epoch')} {low}; {words.leads(reached, 'has', words.name(ACCURACY))}"
+    title = words.sentence(f"{low}; {words.leads(reached, 'has', words.name(ACCURACY))}")
     shows = f"Paths of training in the plane of training loss and test accuracy for {words.joined(groups)}"
     return finish(figure, id, title, shows, words.caption(everything), 500)
 

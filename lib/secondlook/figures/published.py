@@ -150,18 +150,19 @@ def _printed(figure: go.Figure, printed: list[Published], places: list[float]) -
 
 
 def _fitting(found: list[Comparison], labels: list[str]) -> str:
-    """How many published numbers fit each group, and how far one more run may fall, the best and narrowest first."""
+    """How many published numbers fit each group, the best and narrowest first; of one how far one more run may fall."""
     told = []
     for label in labels:
         own = [c for c in found if c.label == label and c.tells]
         if own:
             fit, low, high = sum(c.consistent for c in own), *(100 * end(c.half for c in own) for end in (min, max))
             span = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{high:.1f}"
-            told.append((-fit, high, f"{label} {fit} of {len(own)} (within {span} points)"))
+            told.append((-fit, high, f"{label} {fit} of {len(own)}", f" (within {span} points)"))
     wide = sum(c.wide for c in found)
     spreads = f"{'spreads' if wide == 1 else 'spread'} too widely to tell"
     if told:
-        text = f"Published numbers that fit: {', '.join(text for *_, text in sorted(told))}"
+        text = f"Published numbers that fit: {'; '.join(text for _, _, text, _ in sorted(told))}"
+        text += told[0][3] * (len(told) == 1)
         return f"{text}; {wide} {spreads}" if wide else text
     if wide:
         return f"The {words.counted(wide, 'measured number')} {spreads}"
@@ -223,10 +224,10 @@ def small_test_draws(records: Record | list[Record], published: Published | None
     low, high = map(words.percent, np.quantile(small, [0.025, 0.975]))
     title = f"{size:,} images say {low} to {high} where all {len(right):,} say {words.percent(whole)}"
     if published is not None:
-        line_at(figure, published.value, span, f"published, {published.text}", PUBLISHED)
+        line_at(figure, published.value, span, f"published, {words.printed(published)}", PUBLISHED)
         reached = float((small >= published.value).mean())
         share = words.percent(reached, 0) if 0 < reached < 1 else "every one" if reached else "none"
         verb = "reach" if 0 < reached < 1 else "reaches"
-        title += f"; {share} of {count:,} draws {verb} the published {published.text}"
+        title += f"; {share} of {count:,} draws {verb} the published {words.printed(published)}"
     shows = f"Histogram of the accuracy on {count:,} draws of {size:,} test images"
     return finish(figure, id, title, shows, words.caption([record]), 400)

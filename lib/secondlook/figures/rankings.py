@@ -153,7 +153,7 @@ def _order(found: dict, pairs: list[Pair], shared: dict) -> str:
     count = len(next(iter(shared.values())))
     tested = [p for p in pairs if np.isfinite(p.p)]
     if not tested:
-        few = {0: "no common seed ranks", 1: "one seed, whose predictions are not kept, ranks"}
+        few = {0: "no common seed ranks", 1: "one seed without predictions ranks"}
         return f"{title}; {few.get(count, f'{count} seeds rank')} nobody"
     how = "on one test set, of one seed" if count == 1 else f"over {count} seeds"
     return f"{title}; pairs told apart {how}: {sum(p.p < ALPHA for p in tested)} of {len(tested)}"

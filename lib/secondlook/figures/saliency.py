@@ -84,10 +84,11 @@ def _more_even(records: list[Record], entropy: int) -> str:
     if not found:
         return f"In {layer} there are too few right or wrong answers to compare"
     share = words.percent(float(np.mean([e.value for e in found])), 0)
-    text = f"In {layer} a wrong answer's heat is more even than a right one's in {share} of pairs"
     if len(found) == 1:
-        text += f" [{words.percent(found[0].low, 0)}, {words.percent(found[0].high, 0)}]"
-    return f"{text}; 50 % is no difference"
+        share += f" [{100 * found[0].low:.0f}, {100 * found[0].high:.0f}]"
+    return (
+        f"In {layer} a wrong answer's heat is more even than a right one's in {share} of pairs; 50 % is no difference"
+    )
 
 
 @drawn
@@ -114,22 +115,25 @@ def deletion_insertion(groups: dict[str, Record], id: str = "deletion-insertion"
     views.menu(labels, [{"xaxis.title.text": text} for text in shares])
     figure.update_xaxes(title=shares[0], tickformat=SHARE)
     figure.update_yaxes(title="probability of the predicted class", rangemode="tozero")
-    said = words.joined(_faster(label, record) for label, record in groups.items())
+    said = [_faster(label, record) for label, record in groups.items()]
     shows = "Curves of the predicted class's probability against the share of the image, for "
     layer, images = records[0].metrics["faith_layer"], records[0].metrics["faith_images"]
-    return finish(figure, id, f"With Grad-CAM's hottest places taken first, {said}", shows + words.joined(groups),
-                  words.caption(records, f"{images} images, maps of {layer}"), 420)  # fmt: skip
+    speeds = {word: ", ".join(who for who, own, _ in said if own == word) for _, word, _ in said}
+    told = "; ".join(f"{word} than random ones ({who})" for word, who in speeds.items())
+    title = f"Deleting Grad-CAM's hottest places loses answers {told}"
+    return finish(figure, id, title, shows + words.joined(groups),
+                  words.caption(records, f"{images} images, maps of {layer}"), 420,
+                  f"Areas below the curves: {'; '.join(f'{who} {numbers}' for who, _, numbers in said)}.")  # fmt: skip
 
 
-def _faster(label: str, record: Record) -> str:
-    """Whether Grad-CAM's order beats a random one, paired over images."""
+def _faster(label: str, record: Record) -> tuple[str, str, str]:
+    """Whether an answer is lost faster in Grad-CAM's order than in a random one, paired over images."""
     areas = np.asarray(record.arrays["faith_areas"], float)[:, 0]
     orders = list(record.metrics["faith_orders"])
     own, chance = (areas[:, orders.index(name)] for name in ("gradcam", "random"))
     lost = paired_test(chance, own)
-    word = "no faster than" if lost.p >= ALPHA else "faster than" if lost.mean > 0 else "more slowly than"
-    numbers = f"area {own.mean():.2f} against {chance.mean():.2f}, p = {lost.p:.1g}"
-    return f"{label} loses its answer {word} in random order ({numbers})"
+    word = "no faster" if lost.p >= ALPHA else "faster" if lost.mean > 0 else "slower"
+    return label, word, f"{own.mean():.2f} against {chance.mean():.2f}, p = {lost.p:.1g}"
 
 
 @drawn
@@ -139,7 +143,7 @@ def random_weights(groups: dict[str, Record], id: str = "random-weights") -> go.
     Read from the metrics sanity_stages and sanity_likeness. Raises ValueError for records without them.
     """
     records = needed(groups.values(), "the check with random weights")
-    figure, told = go.Figure(), []
+    figure, told = go.Figure(), {}
     for k, (label, record) in enumerate(groups.items()):
         if "sanity_likeness" not in record.metrics:
             raise NothingToDraw(f"the record of {record.recipe} has no check with random weights")
@@ -148,10 +152,11 @@ def random_weights(groups: dict[str, Record], id: str = "random-weights") -> go.
         figure.add_scatter(x=np.arange(len(alike)) / (len(alike) - 1), y=alike, name=label, mode="lines+markers",
                            text=text, line=line(k), marker_size=9, marker_symbol=SYMBOLS[k],
                            hovertemplate=f"{label}, %{{text}}: %{{y:.2f}}<extra></extra>")  # fmt: skip
-        told.append(f"{alike[-1]:.2f} in {label}")
+        told[label] = alike[-1]
     figure.update_xaxes(title="share of the layers made random", tickformat=SHARE)
     figure.update_yaxes(title="correlation with the trained map", range=[-0.2, 1.05])
-    title = f"With every layer random the maps keep a correlation of {words.joined(told)} with the trained net's"
+    said = words.ranged(told, lambda r: f"{r:.2f}".replace("-", "−"), "nets")
+    title = f"Correlation of maps after randomising all weights: {said}"
     shows = "Line chart of the correlation of heat maps while weights become random, for "
     note = words.caption(records, f"maps of {records[0].metrics['faith_layer']}")
     return finish(figure, id, title, shows + words.joined(groups), note, 380)
@@ -167,14 +172,13 @@ def shuffled_parts(groups: dict[str, list[Record]], id: str = "shuffled-parts") 
     lost = [r for r in everything if "shuffled" not in r.metrics]
     if lost:
         raise NothingToDraw(f"the record of {lost[0].recipe} has no answers to shuffled images")
-    figure, said = go.Figure(), []
+    figure, said = go.Figure(), {"centre": {}, "border": {}}
     for k, (label, records) in enumerate(groups.items()):
         found = [mean_interval([r.metrics["shuffled"][part] for r in records]) for part in SHUFFLED]
         at = np.arange(len(found)) + 0.12 * (k - (len(groups) - 1) / 2)
         means(figure, at, found, "", across=True, name=label, marker=mark(k, 11))
         whole, border, centre = (100 * m for m, _ in found)
-        said.append(f"{label} loses {whole - border:.1f} points without its border and {whole - centre:.1f} without "
-                    "its centre")  # fmt: skip
+        said["centre"][label], said["border"][label] = whole - centre, whole - border
     figure.update_traces(hovertemplate="%{y:.1%}<extra>%{fullData.name}</extra>")
     figure.update_xaxes(tickvals=list(range(len(SHUFFLED))), ticktext=list(SHUFFLED.values()), showgrid=False)
     figure.update_yaxes(title="accuracy", tickformat=SHARE, rangemode="tozero")
@@ -182,4 +186,7 @@ def shuffled_parts(groups: dict[str, list[Record]], id: str = "shuffled-parts") 
     share = words.percent(table["border_share"], 0)
     note = words.caption(everything, f"{table['images']:,} test images, the border is {share} of an image")
     shows = f"Dot plot of the accuracy of {words.joined(groups)} on images as they are and with parts shuffled"
-    return finish(figure, id, words.sentence("; ".join(said)), shows, note, 380)
+    centre = ", ".join(f"{label} {points:.1f}" for label, points in said["centre"].items())
+    border = ", ".join(f"{points:.1f}" for points in said["border"].values())
+    title = f"Points lost without the centre: {centre}; without the border: {border}"
+    return finish(figure, id, title, shows, note, 380)

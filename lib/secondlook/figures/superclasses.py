@@ -43,7 +43,7 @@ def superclass_confusion(records: Record | list[Record], click_sprite: dict | No
     inside, right = np.trace(counts) / counts.sum(), np.trace(classes) / classes.sum()
     title = f"{words.percent(inside)} of the images land in their superclass, {words.percent(right)} in their class"
     if right < 1:
-        title += f": {words.percent((inside - right) / (1 - right), 0)} of the mistakes stay inside"
+        title += f"; {words.percent((inside - right) / (1 - right), 0)} of the mistakes stay inside"
     shows, more = "Confusion matrix of the 20 superclasses of CIFAR-100", f"{most_frequent(shares(counts, 1), NAMES)}."
     return finish(figure, id, title, shows, words.caption(records), 560, more, click_sprite=click_sprite)
 

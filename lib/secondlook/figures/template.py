@@ -25,6 +25,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
 # what no figure needs, or what would send its data to a server
 BUTTONS_REMOVED = ["sendChartToCloud", "zoomIn2d", "zoomOut2d", "autoScale2d", "select2d", "lasso2d"]
 WIDTH = 78  # characters in a line of a title
+LONGEST = 90  # characters of a title
 TOP, TOP_WITH_MENU, MENU = 28, 60, 40  # pixels above the plot: for panel titles, for menus, for a second row of them
 BELOW = 63  # pixels from the plot to its legend, the axis and its title between them
 LINE, SUBTITLE = 22, 48  # pixels of a title's line, and of what is below it; a page sets both aside
@@ -75,7 +76,8 @@ def finish(figure: go.Figure, id: str, title: str, shows: str, data_name: str, h
     """The figure, complete: template, title that states the finding, the data's name below it, alternative text, size.
 
     The alternative text is what the figure `shows`, the title, and `more`. `extras` are what `layout.meta.secondlook`
-    declares besides: hover_sprite, click_sprite. Titles begin as `data_name` says where it is a `wording.Caption`.
+    declares besides: hover_sprite, click_sprite. Titles begin as `data_name` says where it is a `wording.Caption`; of
+    the clauses between their semicolons as many stand above the figure as 90 characters hold, all in the text.
     Numbers of the traces become float32 or the smallest whole numbers. Raises ValueError where words or traces lack.
     """
     for name, value in (("id", id), ("title", title), ("shows", shows), ("data_name", data_name)):
@@ -109,13 +111,20 @@ def finish(figure: go.Figure, id: str, title: str, shows: str, data_name: str, h
 
 def _titles(figure: go.Figure, title: str, begins: str) -> list[str]:
     """The title in lines, and those that a menu changes it to; all of them begin alike."""
-    found = [wrapped(begins + title)]
+    found = [wrapped(shortened(begins + title))]
     for button in (b for m in figure.layout.updatemenus for b in m.buttons):
         traces, layout = (*button.args, {})[:2]
         if "title.text" in layout:
-            found.append(wrapped(begins + layout["title.text"]))
+            found.append(wrapped(shortened(begins + layout["title.text"])))
             button.args = [traces, {**layout, "title.text": found[-1]}]
     return found
+
+
+def shortened(title: str) -> str:
+    """The first clauses of a title, as many as 90 characters hold, and at least one."""
+    clauses = title.split("; ")
+    fit = [k for k in range(1, len(clauses) + 1) if len("; ".join(clauses[:k])) <= LONGEST]
+    return "; ".join(clauses[: max(fit, default=1)])
 
 
 def wrapped(title: str) -> str:

@@ -97,10 +97,10 @@ def _page(kernels: np.ndarray, rows: int) -> np.ndarray:
 def _held(found: dict[str, np.ndarray]) -> str:
     """How much of the kernels is colour (or, of nets with other channels, change), against random weights."""
     coloured = {label: k for label, k in found.items() if k.shape[1] == 3}
-    told = {label: words.percent(_shares(k)[1].mean(), 0) for label, k in (coloured or found).items()}
-    said = words.joined(f"{share} in {label}" for label, share in told.items())
-    what, chance = ("colour", "; of random ones it would hold 67 %") if coloured else ("change across the kernel", "")
-    return f"Of the first layer's squared weights {what} holds {said}{chance}"
+    told = {label: _shares(k)[1].mean() for label, k in (coloured or found).items()}
+    said = words.ranged(told, lambda share: words.percent(share, 0), "nets")
+    what = "are colour; of random ones 67 %" if coloured else "vary across the kernel"
+    return f"Squared first-layer weights: {said} {what}"
 
 
 @drawn
@@ -146,8 +146,8 @@ def _shaping(sheet: np.ndarray, steps: list[int]) -> str:
         said = f"After {steps[early]:,} of {steps[-1]:,} iterations the templates look nearly as they end"
     else:
         early = max(len(steps) - 2, 0)
-        said = f"The templates change to the end: at {steps[early]:,} of {steps[-1]:,} iterations they still differ"
-    return f"{said}, correlation {likeness[early]:.2f}"
+        said = f"The templates change to the end, from iteration {steps[early]:,} to {steps[-1]:,} still"
+    return f"{said}: correlation {likeness[early]:.2f}"
 
 
 @drawn

@@ -93,8 +93,24 @@ def agree(labels: Sequence, word: str) -> str:
 
 
 def few(labels: Sequence[str], noun: str = "rows") -> str:
-    """The labels, or how many there are where they are more than three."""
-    return joined(labels) if len(labels) < 4 else f"{len(labels)} {noun}"
+    """The labels, or how many there are where they are more than three or fill half a title."""
+    told = joined(labels)
+    return told if len(labels) < 2 or (len(labels) < 4 and len(told) < 45) else f"{len(labels)} {noun}"
+
+
+def ranged(values: Mapping[str, float], told: Callable = percent, noun: str = "rows") -> str:
+    """Numbers of two labels one by one, `39 % in A and 40 % in B`; of more the ends, `24 % (A) to 55 % (B)`."""
+    if len(values) < 3:
+        return joined(f"{told(v)} in {label}" for label, v in values.items())
+    order = ends(values, told, lowest=True)
+    low, high = (f"{end} ({few(who, noun)})" for end, who in ((order.best, order.first), (order.worst, order.last)))
+    return f"{order.best} in all {len(values)}" if order.tied else f"{low} to {high}"
+
+
+def printed(published) -> str:
+    """A published share in percent with as many digits as were printed: 84.74 % for 0.8474."""
+    text = published.text
+    return text if text.endswith("%") else percent(published.value, max(len(text.partition(".")[2]) - 2, 0))
 
 
 def sentence(text: str) -> str:
