@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from check_titles import check as check_titles
+
 from secondlook.publish.render import SCRIPTS, extras
 
 PAGE_LIMIT = 2_000_000  # bytes of one page, its figures included
@@ -30,7 +32,8 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.figures: list[dict] = []
         self._inside = ""  # what the text now read belongs to
-        self.feed(path.read_text(encoding="utf-8"))
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
 
     def handle_starttag(self, tag: str, attrs: list) -> None:
         values = dict(attrs)
@@ -75,7 +78,12 @@ def check(html_dir: str | Path) -> list[str]:
     pages = {path: Page(path) for path in paths}
     problems = []
     for page in pages.values():
-        found = [*_missing(page.path, page.loads), *_links(page, pages), *_figures(page, root)]
+        found = [
+            *_missing(page.path, page.loads),
+            *_links(page, pages),
+            *_figures(page, root),
+            *check_titles(page.text),
+        ]
         size = page.path.stat().st_size
         if size > PAGE_LIMIT:
             found.append(f"the page has {size:,} bytes, more than {PAGE_LIMIT:,}; give its figures smaller arrays")

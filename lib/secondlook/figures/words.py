@@ -103,7 +103,8 @@ def ranged(values: Mapping[str, float], told: Callable = percent, noun: str = "r
     if len(values) < 3:
         return joined(f"{told(v)} in {label}" for label, v in values.items())
     order = ends(values, told, lowest=True)
-    low, high = (f"{end} ({few(who, noun)})" for end, who in ((order.best, order.first), (order.worst, order.last)))
+    low, high = (f"{end} ({who[0] if len(who) == 1 else f'{len(who)} {noun}'})"
+                 for end, who in ((order.best, order.first), (order.worst, order.last)))  # fmt: skip
     return f"{order.best} in all {len(values)}" if order.tied else f"{low} to {high}"
 
 
