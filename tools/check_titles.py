@@ -77,7 +77,7 @@ def _ends(table: tuple) -> dict[str, float]:
     """By name the last number of each curve, or the mean of each row."""
     _, heads, rows = table
     if heads[0] != "row":
-        last = {name: _number(cell) for name, cell in zip(heads[1:], rows[-1][1:])}
+        last = {head: _number(row[k]) for row in rows for k, head in enumerate(heads) if k and row[k]}  # the last of each
         return {name: v for name, v in last.items() if v is not None and not re.search("log$|published", name)}
     column = next((k for k, head in enumerate(heads) if head.startswith("mean")), None)
     found = {row[0]: _number(row[column]) for row in rows} if column else {}
