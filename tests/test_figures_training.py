@@ -99,6 +99,16 @@ def test_the_title_names_the_best_and_the_worst_and_the_distance_from_the_log(tw
     assert title(turned).startswith("SGD ends with the higher test accuracy, 83.0 %; Adam with 80.0 %")
 
 
+def test_a_seed_that_stopped_early_ends_where_it_stopped():
+    long, short = (
+        seeds(1, end=0.9),
+        [replace(r, recipe=replace(r.recipe, seed=7)) for r in seeds(1, end=0.5, epochs=20)],
+    )
+    assert title(training_curves({"Adam": long + short}, ("test_accuracy",))).startswith(
+        "Adam ends with a test accuracy of 70.0 %"
+    )
+
+
 def test_equal_ends_have_no_first():
     equal = training_curves({n: seeds(1, end=0.8) for n in ("Adam", "SGD")}, ("test_accuracy",))
     assert title(equal) == "Adam and SGD end with the same test accuracy, 80.0 %"

@@ -40,8 +40,11 @@ def _false(title: str, tables: list[tuple]) -> list[str]:
     """What the tables say other than the title."""
     if found := WHO.search(title):
         who, degree, metric, said = found.groups()
-        own = next((values for table in tables if _caption(table) == metric and (values := _ends(table))), {})
-        return _compare(own, [(degree[0] == "h", who, said)]) if own else []
+        own = [values for table in tables if _caption(table) == metric and (values := _ends(table))]
+        apart = (
+            len(own) > 1 and len(own[0]) == 1
+        )  # curves of unequal length have a table each, and seeds their own ends
+        return _compare(own[0], [(degree[0] == "h", who, said)]) if own and not apart else []
     if found := WHERE.search(title):
         degree, metric, said = found.groups()
         own = {k: v for table in tables if _caption(table) == metric for k, v in _all(table).items()}
@@ -77,7 +80,7 @@ def _ends(table: tuple) -> dict[str, float]:
     """By name the last number of each curve, or the mean of each row."""
     _, heads, rows = table
     if heads[0] != "row":
-        last = {head: _number(row[k]) for row in rows for k, head in enumerate(heads) if k and row[k]}  # the last of each
+        last = {head: _number(cell) for head, cell in zip(heads[1:], rows[-1][1:])}
         return {name: v for name, v in last.items() if v is not None and not re.search("log$|published", name)}
     column = next((k for k, head in enumerate(heads) if head.startswith("mean")), None)
     found = {row[0]: _number(row[column]) for row in rows} if column else {}

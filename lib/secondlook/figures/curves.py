@@ -176,13 +176,14 @@ def _is_share(metric: str) -> bool:
 
 
 def _finding(metric: str, ours: dict[str, Curves], logged: dict) -> str:
-    """Which label ends best and which worst, and how far from the authors' log where both have an epoch."""
+    """Which label ends best and which worst, each seed at its own last epoch; and how far from the authors' log where
+    both have an epoch."""
     share, last, epochs = _is_share(metric), {}, 0
     said = words.percent if share else words.digits
     for label, (x, values) in ours.items():
-        mean = mean_curve(values)
-        if np.isfinite(mean).any():
-            last[label], epochs = mean[np.isfinite(mean)][-1], round(x[np.isfinite(mean)][-1])
+        ends = [seed[np.isfinite(seed)][-1] for seed in values if np.isfinite(seed).any()]
+        if ends:
+            last[label], epochs = np.mean(ends), round(x[np.isfinite(values).any(0)][-1])
     order = words.ends(last, said, not share)
     title = words.sentence(words.leads(last, "ends with", words.name(metric), said, not share))
     if len(last) == 1:
