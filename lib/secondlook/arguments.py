@@ -53,16 +53,34 @@ def _train(own: argparse.ArgumentParser) -> None:
     own.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
     own.add_argument("--profile", choices=PROFILES, default="full", help=PROFILE)
     own.add_argument("--seeds", type=seeds, help="for instance 0-5 or 0,2,4; the report's own when not given")
+    _how(own)
+    own.add_argument("--dry-run", action="store_true", help="say what there is to train and what it costs, no more")
+    own.add_argument("--again", action="store_true", help="also what has a record already")
+    _json_and_folders(own, with_json=False)
+
+
+def _how(own: argparse.ArgumentParser) -> None:
+    """Where and how long to train."""
     own.add_argument("--max-minutes", type=minutes, help="save and stop after this long; the same command goes on")
     own.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     told = "runs at a time on a processor, a thread each; one a core where memory allows when not given"
     own.add_argument("--processes", type=count, help=told)
     told = "train on the workers of this Dask scheduler: its address, or the file that it wrote"
     own.add_argument("--cluster", default="", metavar="ADDRESS", help=told)
-    own.add_argument("--dry-run", action="store_true", help="say what there is to train and what it costs, no more")
-    own.add_argument("--again", action="store_true", help="also what has a record already")
     own.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
-    _json_and_folders(own, with_json=False)
+
+
+def _tune(own: argparse.ArgumentParser) -> None:
+    own.add_argument("model", help="REPORT/RUN, for instance optimizers/initial-adam")
+    own.add_argument("--variant", choices=VARIANTS[:-1], help="only this variant")
+    own.add_argument("--profile", choices=PROFILES, default="quick", help=PROFILE.replace(", the default", ""))
+    told = "a parameter of the chapter's first cell; may be repeated (default: learning_rate and weight_decay)"
+    own.add_argument("--over", action="append", default=[], metavar="PARAMETER", help=told)
+    own.add_argument("--trials", type=trials, default=20, help="how many the study shall have (default 20)")
+    told = "the study's SQLite file (default: studies/REPORT-RUN.db in the folder of runs)"
+    own.add_argument("--study", type=Path, metavar="FILE", help=told)
+    _how(own)
+    _json_and_folders(own)
 
 
 def _execute(own: argparse.ArgumentParser) -> None:
@@ -122,6 +140,13 @@ def minutes(text: str) -> float:
     return found
 
 
+def trials(text: str) -> int:
+    """A number of trials, from 1 to 10,000. Raises ArgumentTypeError for anything else."""
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= 10_000):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of trials from 1 to 10,000; write for instance 20")
+    return int(text)
+
+
 def count(text: str) -> int:
     """A number of processes, from 1 to four a core. Raises ArgumentTypeError for anything else."""
     most = 4 * cores()
@@ -136,6 +161,7 @@ COMMANDS = {
     "list": ("reports, runs, and which records are there", _list),
     "data": ("the data sets: fetch, check or list them", _data),
     "train": ("train what has no record yet; stops and resumes cleanly", _train),
+    "tune": ("look for better settings of a run, on held-out images", _tune),
     "execute": ("run chapters through papermill, strictly checked", _execute),
     "check": ("every claim and its verdict", _check),
     "predict": ("what a trained model says of an image of your own", _predict),

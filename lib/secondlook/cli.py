@@ -113,11 +113,8 @@ def _data(arguments) -> int:
 
 
 def _train(arguments) -> int:
-    from secondlook.cluster import WorkerError
     from secondlook.estimates import core_time
-    from secondlook.runs import Execution, estimate_for, produce, unique, without_record
-    from secondlook.training.checkpoint import CheckpointError
-    from secondlook.training.stopping import Stopped, stop_on_signals
+    from secondlook.runs import estimate_for, produce, unique, without_record
 
     if bool(arguments.reports) == arguments.all:
         raise ParameterError(f"name one or more reports, or pass --all: {', '.join(names())}")
@@ -126,23 +123,45 @@ def _train(arguments) -> int:
     recipes = unique([recipe for name in reports for recipe in read(name).recipes(*chosen)])
     store = Records(arguments.records_dir, arguments.runs_dir)
     wanted = recipes if arguments.again else without_record(recipes, store)
+    execution = _execution(arguments)
+    takes = f"about {core_time(wanted)}" if execution.cluster else estimate_for(wanted, execution) if wanted else ""
+    print(f"{_counted(len(recipes))} wanted, {len(wanted)} to train{f', {takes}' * bool(wanted)}", flush=True)
+    if arguments.dry_run:
+        return 0
+    made, again = [], ", which makes again what it had finished" * arguments.again
+    if (code := _to_the_end(lambda: made.extend(produce(wanted, execution)), execution, again)) is not None:
+        return code
+    folders = sorted({str(folder_for(r.recipe, arguments.records_dir, arguments.runs_dir)) for r in made})
+    diverged = sum(r.status == "diverged" for r in made)
+    print(f"{_counted(len(made))} written" + (f" to {' and '.join(folders)}" if made else "")
+          + (f", {diverged} of them diverged" if diverged else ""))  # fmt: skip
+    return 0
+
+
+def _execution(arguments):
+    """How a command trains that was told where and for how long."""
+    from secondlook.runs import Execution
+
     deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
     execution.processes, execution.cluster = arguments.processes or side_by_side(arguments.profile), arguments.cluster
     if not execution.cluster:
         execution.device = execution.resolved_device()
-    takes = f"about {core_time(wanted)}" if execution.cluster else estimate_for(wanted, execution) if wanted else ""
-    print(f"{_counted(len(recipes))} wanted, {len(wanted)} to train{f', {takes}' * bool(wanted)}", flush=True)
-    if arguments.dry_run:
-        return 0
-    bar = Bar()
-    execution.progress = bar
+    return execution
+
+
+def _to_the_end(work, execution, more: str = "") -> int | None:
+    """Calls `work` with a progress bar; None where it came to its end, and the exit code where it did not."""
+    from secondlook.cluster import WorkerError
+    from secondlook.training.checkpoint import CheckpointError
+    from secondlook.training.stopping import Stopped, stop_on_signals
+
+    execution.progress = bar = Bar()
     try:
         with stop_on_signals():
-            made = produce(wanted, execution)
+            work()
     except Stopped as stop:
         bar.close()
-        more = ", which makes again what it had finished" if arguments.again else ""
         command = shlex.join(["secondlook", *sys.argv[1:]])
         print(f"stopped; everything is saved. Go on with the same command{more}:\n  {command}")
         return 0 if stop.signal is None else 128 + stop.signal
@@ -151,11 +170,31 @@ def _train(arguments) -> int:
         print(f"secondlook: {error}", file=sys.stderr)
         return 1 if isinstance(error, WorkerError) else 2
     bar.close()
-    folders = sorted({str(folder_for(r.recipe, arguments.records_dir, arguments.runs_dir)) for r in made})
-    diverged = sum(r.status == "diverged" for r in made)
-    print(f"{_counted(len(made))} written" + (f" to {' and '.join(folders)}" if made else "")
-          + (f", {diverged} of them diverged" if diverged else ""))  # fmt: skip
-    return 0
+    return None
+
+
+def _tune(arguments) -> int:
+    from secondlook.tune import METRIC, Study
+
+    report, slash, run = arguments.model.partition("/")
+    if not slash:
+        raise RecipeError(f"{arguments.model!r} names no run; write REPORT/RUN, for instance optimizers/initial-adam")
+    recipe = read(report).recipes(run, arguments.variant, arguments.profile)[0]
+    path = arguments.study or arguments.runs_dir / "studies" / f"{report}-{run}.db"
+    study, execution = Study(recipe, path, tuple(arguments.over)), _execution(arguments)
+    print(f"{recipe}: {len(study.ended())} of {arguments.trials} trials are there, in {path}", flush=True)
+    code = _to_the_end(lambda: study.run(arguments.trials, execution), execution)
+    whole = sorted((t for t in study.ended() if t.state.name == "COMPLETE"), key=lambda t: -t.value)
+    own = next((t for t in whole if t.params == study.values), None)
+    rows = [{**t.params, METRIC: t.value, "trial": t.number} for t in whole]
+    if arguments.json:
+        print(json.dumps({"report": study.values, "trials": rows, "ended": len(study.ended())}, indent=1))
+        return code or 0
+    for row, t in zip(rows[:5], whole):
+        told = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in t.params.items())
+        print(f"{row[METRIC]:7.2%} on held-out images: {told}{' (as the report)' * (t is own)}")
+    print(f"{len(study.ended())} trials ended, {len(study.ended()) - len(whole)} of them before all epochs")
+    return code or 0
 
 
 def _counted(count: int) -> str:
@@ -213,6 +252,7 @@ COMMANDS = {
     "list": _list,
     "data": _data,
     "train": _train,
+    "tune": _tune,
     "execute": _execute,
     "check": _check,
     "predict": _predict,
