@@ -10,11 +10,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
-from distributed import Client
+from distributed import Client, get_worker
 
+from secondlook import cluster, worker
 from secondlook.cluster import WorkerError, on_workers
+from secondlook.data import DATA_SETS, DataError, standins
 from secondlook.recipe import RecipeError
 from secondlook.record import Records
 from secondlook.reports import read
@@ -201,7 +204,7 @@ def elsewhere(tmp_path_factory):
     run = {"cwd": folder, "env": {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}, "stdout": log, "stderr": log}
     where = ["--scheduler-file", file, "--host", "127.0.0.1", "--no-dashboard"]
     worker = ["worker", *where, "--nthreads", "1", "--no-nanny", "--death-timeout", "60"]
-    commands = [["scheduler", *where, "--port", "0"], worker, worker]
+    commands = [["scheduler", *where, "--port", "0"], worker, [*worker, "--resources", "GPU=1", "--name", "with-a-gpu"]]
     running = [subprocess.Popen([sys.executable, "-m", "dask", *command], **run) for command in commands]
     try:
         with Client(_written(file)) as client:
@@ -289,3 +292,51 @@ def test_a_worker_without_the_data_set_is_named_with_the_way_out(elsewhere, tmp_
     execution = Execution(tmp_path, tmp_path, tmp_path, "cpu", cluster=elsewhere)
     with pytest.raises(ConnectionError, match=r"worker tcp://127.*cifar10.npz: no such file.*secondlook data fetch"):
         produce(_recipes(1, source="official"), execution)
+
+
+def test_data_sets_are_sent_to_workers_that_lack_them(elsewhere, tmp_path, monkeypatch):
+    """Only to these, once; and a worker keeps none that is not the data set, which here is drawn by code."""
+    images = standins.draw("cifar10", 300, 100)
+    arrays = {name: getattr(images, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez(tmp_path / "cifar10.npz", **arrays)
+    pinned = replace(DATA_SETS["cifar10"], digest=images.digest)
+    monkeypatch.setitem(DATA_SETS, "cifar10", pinned)
+    theirs = tmp_path / "theirs"
+    with Client(_written(elsewhere)) as client:
+        before = next(iter(client.run(_pin, pinned).values()))
+        needs = (replace(_recipes(1)[0].data, source="official"),)
+        execution = Execution(data_dir=tmp_path, send_data=True)
+        cluster._send(client, execution, Execution(data_dir=theirs), needs)
+        assert np.array_equal(np.load(theirs / "cifar10.npz")["x_test"], images.x_test)
+        written = (theirs / "cifar10.npz").stat().st_mtime_ns
+        cluster._send(client, execution, Execution(data_dir=theirs), needs)
+        assert (theirs / "cifar10.npz").stat().st_mtime_ns == written
+        wrong = {**arrays, "y_test": arrays["y_test"][::-1]}
+        with pytest.raises(DataError, match="digest"):
+            client.run(worker.receive, Execution(data_dir=theirs), needs[0], wrong)
+        client.run(_pin, before)
+    assert (theirs / "cifar10.npz").stat().st_mtime_ns == written
+
+
+def _pin(known):
+    """Takes another data set for CIFAR-10; returns what was taken before."""
+    before, DATA_SETS["cifar10"] = DATA_SETS["cifar10"], known
+    return before
+
+
+def test_what_wants_a_gpu_goes_to_a_worker_that_offers_one(elsewhere, tmp_path):
+    results = []
+    execution = Execution(runs_dir=tmp_path, device="cuda", cluster=elsewhere)
+    on_workers(_where, _numbered(4), execution, 1, finished=results.append)
+    assert results == [["with-a-gpu"]] * 4
+
+
+def _where(number: int, execution) -> None:
+    execution.results.append(get_worker().name)
+
+
+def test_where_no_worker_offers_a_gpu_that_is_told(elsewhere, tmp_path, monkeypatch):
+    monkeypatch.setattr(Client, "scheduler_info", lambda *_, **__: {"workers": {"one": {"resources": {}}}})
+    execution = Execution(runs_dir=tmp_path, device="cuda", cluster=elsewhere)
+    with pytest.raises(ConnectionError, match=r"no worker offers a GPU.*--resources GPU=1"):
+        on_workers(_where, _numbered(1), execution, 1)

@@ -309,8 +309,8 @@ def test_the_mean_curve_of_a_superclass_ends_where_a_curve_does():
     assert all(t.y[0] >= 0 and t.y[-1] == pytest.approx(1) for t in figure.data)
 
 
-@pytest.mark.parametrize(("sure", "word"), [(0.9, "too sure"), (0.1, "not sure enough")])
-def test_calibration_tells_too_sure_from_not_sure_enough(sure, word):
+@pytest.mark.parametrize(("sure", "word"), [(0.9, "overconfident"), (0.1, "underconfident")])
+def test_calibration_tells_overconfident_from_underconfident(sure, word):
     record = scored(sure=sure)
     assert word in title(calibration({"SGD": [record]}))
     right = np.mean(record.arrays["predictions"] == LABELS)

@@ -130,14 +130,14 @@ def test_records_without_what_a_figure_shows_are_refused(draw, message):
 
 
 def test_the_lottery_says_how_far_the_starts_spread():
-    assert "ends at 1.0 % to 99.0 % as coded and at 98.0 % to 99.0 % mended" in title(digits.lottery(seeds(vae)))
+    assert "ends at 1.0 % to 99.0 % as coded and at 98.0 % to 99.0 % corrected" in title(digits.lottery(seeds(vae)))
     assert "; 9 starts on the latents of 3 VAEs." in said(digits.lottery(seeds(vae)))
 
 
 def test_the_latent_says_what_reads_it_and_what_guessing_gives():
     told = said(latents.latent_space(vae(kmeans_accuracy=0.6)))
     assert "k-means 60.0 %" in told
-    assert "commoner digit 53.7 %" in told
+    assert "majority class 53.7 %" in told
 
 
 def test_a_collapsed_latent_is_said_to_use_no_dimension():

@@ -67,6 +67,7 @@ def _how(own: argparse.ArgumentParser) -> None:
     own.add_argument("--processes", type=count, help=told)
     told = "train on the workers of this Dask scheduler: its address, or the file that it wrote"
     own.add_argument("--cluster", default="", metavar="ADDRESS", help=told)
+    own.add_argument("--send-data", action="store_true", help="with --cluster: send workers the data sets they lack")
     own.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
 
 

@@ -145,6 +145,7 @@ def _execution(arguments):
     deadline = None if arguments.max_minutes is None else time.monotonic() + 60 * arguments.max_minutes
     execution = Execution(arguments.data_dir, arguments.records_dir, arguments.runs_dir, arguments.device, deadline)
     execution.processes, execution.cluster = arguments.processes or side_by_side(arguments.profile), arguments.cluster
+    execution.send_data = arguments.send_data
     if not execution.cluster:
         execution.device = execution.resolved_device()
     return execution

@@ -49,7 +49,7 @@ def on_workers(function: Callable, pieces: dict[str, object], execution, workers
         theirs = worker.away(execution) if execution.cluster else execution
         theirs = replace(theirs, progress=None, processes=1, deadline=None, results=[], cluster="")
         client.subscribe_topic(topic, lambda event: progress(*event[1]))
-        waiting = _submitted(client, function, pieces, theirs, topic)
+        waiting = _submitted(client, function, pieces, theirs, topic, bool(execution.cluster))
         failed, stopped = {}, []
         while waiting:
             late = execution.deadline is not None and time.monotonic() >= execution.deadline
@@ -78,12 +78,13 @@ def on_workers(function: Callable, pieces: dict[str, object], execution, workers
         raise Stopped(execution.runs_dir, asked_to_stop() or stopped[0])
 
 
-def _submitted(client, function: Callable, pieces: dict, execution, topic: str) -> dict:
-    """The futures of the pieces, with their keys."""
+def _submitted(client, function: Callable, pieces: dict, execution, topic: str, elsewhere: bool) -> dict:
+    """The futures of the pieces, with their keys; on a GPU they go to workers that offer one."""
+    wants = {"GPU": 1} if elsewhere and execution.device.startswith("cuda") else None
     found = {}
     for number, (key, piece) in enumerate(pieces.items()):
         given = (worker.work, function, piece, execution, topic, key)
-        found[client.submit(*given, key=f"{key}-{topic}", pure=False, priority=-number)] = key
+        found[client.submit(*given, key=f"{key}-{topic}", pure=False, priority=-number, resources=wants)] = key
     return found
 
 
@@ -120,8 +121,24 @@ def _elsewhere(execution, needs: tuple) -> Iterator:
     except (OSError, ValueError) as error:
         raise ConnectionError(f"--cluster {address}: no scheduler answers ({error}); {BEGIN}") from None
     with client:
-        _check(client, address, worker.away(replace(execution, progress=None)), needs)
+        theirs = worker.away(replace(execution, progress=None))
+        if execution.send_data:
+            _send(client, execution, theirs, needs)
+        _check(client, address, theirs, needs)
         yield client, lambda: None
+
+
+def _send(client, execution, theirs, needs: tuple) -> None:
+    """Gives each worker the data sets that it lacks, from here. Raises DataError where they are not here either."""
+    from secondlook.data import load
+
+    for data in needs:
+        told = client.run(worker.about, theirs, (data,), on_error="return")
+        lacking = [where for where, there in told.items() if isinstance(there, dict) and there["lacks"]]
+        if lacking:
+            images = load(data, execution.data_dir)
+            arrays = {name: getattr(images, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+            client.run(worker.receive, theirs, data, arrays, workers=lacking)
 
 
 def _check(client, address: str, execution, needs: tuple) -> None:
@@ -137,6 +154,9 @@ def _check(client, address: str, execution, needs: tuple) -> None:
         lacks = there.pop("lacks")
         differ = [f"{name} {value}, here {here.get(name)}" for name, value in there.items() if value != here.get(name)]
         wrong += [f"worker {where}: {text}" for text in (*differ, lacks) if text]
+    offered = [there["resources"] for there in client.scheduler_info(n_workers=-1)["workers"].values()]
+    if execution.device.startswith("cuda") and not any("GPU" in resources for resources in offered):
+        wrong += ["no worker offers a GPU: begin those that have one with --resources GPU=1"]
     if wrong:
         raise ConnectionError("\n".join([f"--cluster {address} does not fit this process; {BEGIN}", *wrong]))
 

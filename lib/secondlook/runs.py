@@ -31,6 +31,7 @@ class Execution:
     deadline: float | None = None  # in the seconds of time.monotonic()
     processes: int = 1  # of one thread each, on a processor
     cluster: str = ""  # the address of a Dask scheduler whose workers train, or the file that it wrote
+    send_data: bool = False  # to workers elsewhere that lack a data set
     progress: Callable[[str, float], None] = lambda label, share: None
     results: list | None = None  # on a worker: records and checkpoints to be filed by the process that asked
 

@@ -90,8 +90,8 @@ def value(values, published: float, half_unit: float, tolerance: float, sampling
     consistent = abs(mean - published) <= half + ROUNDING
     word = decided(not consistent, half <= tolerance + ROUNDING)
     why = (
-        f"published {say(published)}, measured {say(mean)} over {len(values)} seeds, one more run within {size(half)}: "
-        f"{'consistent' if consistent else 'not consistent'}"
+        f"published {say(published)}, measured {say(mean)} over {len(values)} seeds, 95 % prediction interval "
+        f"± {size(half)}: {'consistent' if consistent else 'not consistent'}"
     )
     if consistent:
         why += f", half-width {'within' if word == REPRODUCED else 'wider than'} the tolerance {size(tolerance)}"

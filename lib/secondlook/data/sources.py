@@ -34,10 +34,10 @@ def load(data: Data, data_dir: str | Path) -> Images:
         return standins.draw(name)
     file = folder / f"{name}.npz"
     if file.exists():
-        return _verified(name, "npz", _read_npz(name, file), file)
+        return verified(name, "npz", _read_npz(name, file), file)
     official = folder / OFFICIAL[name]
     if data.source == "official" and official.is_dir():
-        return _verified(name, "official", _read_official(name, folder), official)
+        return verified(name, "official", _read_official(name, folder), official)
     raise MissingDataError(
         f"{file}: no such file, and {DATA_SETS[name].title} is needed; run `secondlook data fetch {name}` "
         f"(or `make data` for every set), or put {name}.npz with {', '.join(KEYS)} into {folder}"
@@ -56,14 +56,14 @@ def fetch(name: str, data_dir: str | Path) -> Path:
     """
     file, folder = Path(data_dir) / f"{_known(name)}.npz", Path(data_dir)
     if file.exists():
-        _verified(name, "npz", _read_npz(name, file), file)
+        verified(name, "npz", _read_npz(name, file), file)
         return file
     check_writable(folder, "--data-dir")
     downloads = folder / "download" / name
     root = folder if (folder / OFFICIAL[name]).is_dir() else downloads
     if root == downloads:
         _download(name, downloads, folder)
-    _write_npz(_verified(name, "official", _read_official(name, root), root / OFFICIAL[name]), file)
+    _write_npz(verified(name, "official", _read_official(name, root), root / OFFICIAL[name]), file)
     shutil.rmtree(downloads, ignore_errors=True)
     return file
 
@@ -94,7 +94,7 @@ def _known(name: str) -> str:
     return name
 
 
-def _verified(name: str, source: str, arrays: dict[str, np.ndarray], place: Path) -> Images:
+def verified(name: str, source: str, arrays: dict[str, np.ndarray], place: Path) -> Images:
     way_out = f"delete it and run `secondlook data fetch {name}`"
     try:
         images = canonical(name, source, arrays)

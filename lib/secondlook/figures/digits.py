@@ -20,7 +20,7 @@ SETTINGS = {"clean": "none", "as coded": "as_coded", "before normalisation": "be
             "white noise and crop": "white_noise_crop"}  # fmt: skip
 HEADS = {
     "as_coded_lottery": "as coded: one target for both outputs",
-    "hinge_lottery": "mended: a target for each output",
+    "hinge_lottery": "corrected: a target for each output",
 }
 SWD = {"row_swd": "rows of pixels, as coded", "swd": "whole images"}
 PAIRS = {"zeros": "zeros, rebuilt", "ones": "ones, rebuilt", "between": "zeros and ones"}
@@ -84,7 +84,7 @@ def _lit(values: np.ndarray) -> np.ndarray:
 
 @drawn
 def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
-    """The accuracy of linear heads over their starts, as coded and mended, every start of every VAE a dot.
+    """The accuracy of linear heads over their starts, as coded and corrected, every start of every VAE a dot.
 
     Read from the metrics as_coded_lottery and hinge_lottery, lists of accuracies on the test images.
     """
@@ -102,7 +102,7 @@ def lottery(records: list[Record], id: str = "lottery") -> go.Figure:
         said.append(f"at {low} to {high} {label.split(':')[0]}")
     starts = words.counted(sum(len(r.metrics[kind]) for r in records), "start")
     majority = float(np.mean(numbers(records, "majority_accuracy")))
-    chance = f"always the commoner digit, {words.percent(majority)}"
+    chance = f"always the majority class, {words.percent(majority)}"
     line_at(figure, majority, (-0.5, len(kinds) - 0.5), chance, QUIET)
     figure.update_xaxes(title="test accuracy", tickformat=SHARE, range=[-0.02, 1.02])
     label_rows(figure, [label.replace(": ", ":<br>") for label in kinds.values()])

@@ -91,7 +91,7 @@ def published_and_measured(judgements: Sequence, id: str = "published-and-measur
     inside = sum(low <= p <= high for p, low, high in told)
     axis = {"range": [0, 1.02], "tickformat": ".0%"}
     figure.update_layout(xaxis={**axis, "title": "published"}, yaxis={**axis, "title": "measured, mean over seeds"})
-    title = f"{inside} of {len(told)} published shares lie where one more run of ours would fall"
+    title = f"{inside} of {len(told)} published shares lie inside the 95 % prediction interval of our runs"
     shows = "Scatter plot of measured against published accuracies and other shares, with a line of equality"
     return finish(figure, id, title, shows, _below(len(points) - len(told)), 460)
 

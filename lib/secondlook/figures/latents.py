@@ -158,7 +158,7 @@ def _read_from(record: Record) -> str:
     m = record.metrics
     parts = {"k-means": "kmeans_accuracy", "the linear head": "svm_accuracy", "a linear probe": "probe_accuracy"}
     said = [f"{name} {words.percent(m[key])}" for name, key in parts.items() if m.get(key) is not None]
-    always = f"; always the commoner digit {words.percent(m['majority_accuracy'])}" if "majority_accuracy" in m else ""
+    always = f"; always the majority class {words.percent(m['majority_accuracy'])}" if "majority_accuracy" in m else ""
     return f"Accuracy on the latents: {words.joined(said)}{always}"
 
 

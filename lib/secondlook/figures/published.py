@@ -116,7 +116,7 @@ def published_against_measured(report: Report, rows: list[Row], id: str = "publi
     label_rows(figure, ["<br>".join(textwrap.wrap(p.says or p.id, 20)) for p in printed], above=False, showgrid=False)
     shows = f"Dot plot of {words.joined(p.text for p in printed)} as published, and intervals of {words.joined(labels)}"
     few = all(len(c.values) < LEAST_SEEDS for c in found)
-    note = "too few seeds for an interval" if few else "95 % prediction intervals of one more run, where they tell"
+    note = "too few seeds for an interval" if few else "95 % prediction intervals of one more run, where seeds suffice"
     height = 170 + (46 + 22 * len(labels)) * len(printed)
     return finish(figure, id, _fitting(found, labels), shows, words.caption(everything, note), height)
 
@@ -133,8 +133,8 @@ def _group(figure: go.Figure, label: str, own: list[Comparison], at: list[float]
 
 def _told(c: Comparison) -> str:
     place = "inside" if c.consistent else "outside"
-    near = f"<br>one more run within {100 * c.half:.1f} points<br>published {c.published.text}: {place}"
-    near = near if c.tells else "<br>without an interval that tells"
+    near = f"<br>95 % prediction interval ± {100 * c.half:.1f} points<br>published {c.published.text}: {place}"
+    near = near if c.tells else "<br>without an interval: too few seeds, or too unlike"
     return f"{c.label}, {words.counted(len(c.values), 'seed')}<br>{words.told_mean(c.values)}{near}"
 
 
@@ -157,7 +157,7 @@ def _fitting(found: list[Comparison], labels: list[str]) -> str:
         if own:
             fit, low, high = sum(c.consistent for c in own), *(100 * end(c.half for c in own) for end in (min, max))
             span = f"{low:.1f} to {high:.1f}" if f"{low:.1f}" != f"{high:.1f}" else f"{high:.1f}"
-            told.append((-fit, high, f"{label} {fit} of {len(own)}", f" (within {span} points)"))
+            told.append((-fit, high, f"{label} {fit} of {len(own)}", f" (± {span} points)"))
     wide = sum(c.wide for c in found)
     spreads = f"{'spreads' if wide == 1 else 'spread'} too widely to tell"
     if told:

@@ -155,8 +155,8 @@ def _order(found: dict, pairs: list[Pair], shared: dict) -> str:
     if not tested:
         few = {0: "no common seed ranks", 1: "one seed without predictions ranks"}
         return f"{title}; {few.get(count, f'{count} seeds rank')} nobody"
-    how = "on one test set, of one seed" if count == 1 else f"over {count} seeds"
-    return f"{title}; pairs told apart {how}: {sum(p.p < ALPHA for p in tested)} of {len(tested)}"
+    how = "on one test set" if count == 1 else f"over {count} seeds"
+    return f"{title}; significant differences {how}: {sum(p.p < ALPHA for p in tested)} of {len(tested)}"
 
 
 @dataclass(frozen=True)

@@ -177,8 +177,8 @@ def _most_off(found: dict[str, metrics.Calibration]) -> str:
     own = found[worst := order.first[0]]
     shares = [np.nansum(v * own.count) / own.count.sum() for v in (own.confidence, own.accuracy)]
     sure, right = map(words.percent, shares)
-    how = "as sure as right" if sure == right else "too sure" if shares[0] > shares[1] else "not sure enough"
-    text = f"{worst} is {how}: {sure} sure and {right} right on average, an expected error of {order.best}"
+    how = "calibrated" if sure == right else "overconfident" if shares[0] > shares[1] else "underconfident"
+    text = f"{worst} is {how}: confidence {sure}, accuracy {right}, an expected error of {order.best}"
     if not order.tied:
         text += f"; {words.few(order.last)} {words.agree(order.last, 'has')} the least, {order.worst}"
     return words.sentence(text)
