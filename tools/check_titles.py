@@ -26,7 +26,9 @@ def check(page: str) -> list[str]:
     """What is wrong with the titles of a page's figures; each line names the figure."""
     problems = []
     for body in FIGURE.findall(page):
-        name, title = TITLE.search(body).groups()
+        if not (found := TITLE.search(body)):
+            continue
+        name, title = found.groups()
         title, tables = _text(title), [_table(t) for t in re.findall(r"<table>.*?</table>", body, re.DOTALL)]
         if len(title) > LONGEST:
             problems.append(f"the title of {name!r} has {len(title)} characters, more than {LONGEST}: {title}")
