@@ -648,6 +648,10 @@ def test_a_figure_without_alternative_text_warns_and_so_fails_the_build():
 
 # ---- the real site, where it has been built
 
+# The lines of code that leave the page.
+CUT = """() => [...document.querySelectorAll(".bd-article div.highlight pre")].filter(
+  pre => pre.offsetParent && pre.scrollWidth > pre.clientWidth + 1).map(pre => pre.textContent.slice(0, 80))"""
+
 
 @pytest.mark.browser
 @pytest.mark.skipif(not BUILT.is_dir(), reason="the book is not built (make book)")
@@ -671,3 +675,4 @@ def test_nothing_in_the_built_book_shuts_a_reader_out(browser, theme):
     for path in (BUILT / name for name in ["book/intro.html", "book/method.html", *EXPECTED]):
         with visit(browser, path, theme=theme) as seen:
             assert barriers(seen.page) == [], path.name
+            assert seen.page.evaluate(CUT) == [], path.name

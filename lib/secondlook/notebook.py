@@ -104,9 +104,10 @@ def live_loss(losses: Mapping[str, Sequence[float]], where: str, chance: float |
                            line={"color": colour, "width": 2.5, "dash": DASHES[k % len(DASHES)]})  # fmt: skip
     if chance is not None:
         figure.add_hline(chance, annotation_text="chance", annotation_position="top right")
-    figure.update_layout(xaxis_title="step", yaxis_title="training loss, mean of a tenth of the steps", hovermode="x")
+    figure.update_layout(xaxis_title="step", yaxis_title="training loss", hovermode="x")
     title = f"Training loss in {max(map(len, losses.values())):,} steps: {'; '.join(ends.values())}"
-    return finish(figure, id, title, "Line chart of the loss of each training step", f"live · {where}", 320)
+    note = f"live · {where} · bold: mean of a tenth of the steps"
+    return finish(figure, id, title, "Line chart of the loss of each training step", note, 320)
 
 
 class Trained(dict):
