@@ -13,7 +13,8 @@ help:       ## this list
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
 book: $(READY)       ## the environment, then the whole book → _build/html/index.html
-	$(BIN)/jupyter-book build . -W -n --keep-going --quiet
+	@$(BIN)/jupyter-book config sphinx . >/dev/null
+	$(BIN)/sphinx-build -b html -j 7 -W -n --keep-going --quiet . _build/html
 	@$(BIN)/python tools/check_site.py _build/html
 
 test: $(READY)       ## the environment, then every test

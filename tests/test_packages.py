@@ -18,7 +18,7 @@ IMPORTED = {
     "umap-learn": "umap", "scikit-learn": "sklearn",
 }  # fmt: skip
 CHECKED = {"grad-cam": "pytorch_grad_cam"}  # what the tests hold ours against
-RUN = {"jupyter-book": "$(BIN)/jupyter-book build", "nbval": "--nbval-lax"}  # by the Makefile
+RUN = {"jupyter-book": "$(BIN)/jupyter-book config", "nbval": "--nbval-lax"}  # by the Makefile
 
 
 def imports(path: Path) -> set[str]:

@@ -34,7 +34,7 @@ def draw(site: Path, target: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("site", nargs="?", type=Path, default=Path("_build/html"))
-    draw(parser.parse_args().site, Path(__file__).parents[1] / "docs" / f"{FIGURE}.png")
+    draw(parser.parse_args().site, Path(__file__).parents[1] / "book" / "_static" / f"{FIGURE}.png")
 
 
 if __name__ == "__main__":

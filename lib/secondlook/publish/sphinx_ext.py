@@ -18,8 +18,11 @@ def setup(app) -> dict:
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"  # whatever a reader prefers elsewhere
     app.add_html_math_renderer("mathml", (math.visit_inline, None), (math.visit_block, None))
     app.connect("config-inited", make_assets, priority=100)
+    app.config.ogp_site_url = os.environ.get("SECONDLOOK_URL", "")  # social previews want whole addresses
     app.connect("env-get-outdated", computed_pages)
     app.add_css_file("secondlook.css")
+    # It numbers pages after all are read, and only where a table of contents asks for it: ours does not.
+    app.extensions["sphinx_multitoc_numbering"].parallel_read_safe = True
     return {"version": version("secondlook"), "parallel_read_safe": True, "parallel_write_safe": True}
 
 
