@@ -65,10 +65,14 @@ def _how(own: argparse.ArgumentParser) -> None:
     own.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 …")
     told = "runs at a time on a processor, a thread each; one a core where memory allows when not given"
     own.add_argument("--processes", type=count, help=told)
+    _cluster(own)
+    own.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
+
+
+def _cluster(own: argparse.ArgumentParser) -> None:
     told = "train on the workers of this Dask scheduler: its address, or the file that it wrote"
     own.add_argument("--cluster", default="", metavar="ADDRESS", help=told)
     own.add_argument("--send-data", action="store_true", help="with --cluster: send workers the data sets they lack")
-    own.add_argument("--data-dir", type=folder, default=ROOT / "data", help=DATA_DIR)
 
 
 def _tune(own: argparse.ArgumentParser) -> None:
@@ -91,6 +95,7 @@ def _execute(own: argparse.ArgumentParser) -> None:
                          help="a parameter of the notebook's first cell, for instance profile=smoke")  # fmt: skip
     own.add_argument("--out-dir", type=Path, default=ROOT / "runs" / "execute",
                          help="where the executed notebooks go (default: the project's runs/execute/)")  # fmt: skip
+    _cluster(own)
     own.add_argument("--timeout", type=int, default=1800, help="seconds a cell may take (default 1800)")
 
 

@@ -195,16 +195,12 @@ def open_chapter(
              "max_minutes": max_minutes, "cam_method": cam_method, "data_dir": data_dir,
              "records_dir": records_dir}  # fmt: skip
     check_values(given, report=name)
-    records = Path(records_dir or ROOT / "records").absolute()
-    execution = Execution(Path(data_dir or ROOT / "data").absolute(), records, device=device)
+    execution = execution_for(profile, data_dir, records_dir, device)
     if device.startswith("cuda"):
         execution.resolved_device()
-    execution.runs_dir = records / "runs" if records_dir else execution.runs_dir
     execution.progress = Bar(every=0.5)
-    execution.processes = side_by_side(profile)
-    recipes = _recipes(report, profile, seed_list(seeds))
     changed = given_settings(overrides)
-    own = customised(report, variant, profile, seed_list(seeds), changed) if changed else []
+    recipes, own = asked(report, profile, variant, seeds, changed)
     how = {"train": train, "max_minutes": max_minutes}
     outcome = load_or_train(recipes, execution, **how)
     chapter = Chapter(report, profile, variant, execution, outcome, overrides=changed, train=train)
@@ -212,8 +208,24 @@ def open_chapter(
         chapter.custom = load_or_train(own, execution, **how)
     reduced = report.recipes(profile="reduced") if profile == "full" else []
     chapter.recipes = {profile: recipes} | ({"reduced": reduced} if reduced else {})
-    chapter._by_id = {r.id: r for r in Records(records).find(reduced) + chapter.outcome.records}
+    chapter._by_id = {r.id: r for r in Records(execution.records_dir).find(reduced) + chapter.outcome.records}
     return chapter
+
+
+def execution_for(profile: str, data_dir: str = "", records_dir: str = "", device: str = "auto") -> Execution:
+    """How a chapter trains, from its parameters."""
+    records = Path(records_dir or ROOT / "records").absolute()
+    execution = Execution(Path(data_dir or ROOT / "data").absolute(), records, device=device)
+    execution.runs_dir = records / "runs" if records_dir else execution.runs_dir
+    execution.processes = side_by_side(profile)
+    return execution
+
+
+def asked(report: Report, profile: str, variant: str, seeds: str, changed: dict) -> tuple[list[Recipe], list[Recipe]]:
+    """The report's recipes that a chapter opens, and those of a reader's own settings."""
+    chosen = seed_list(seeds)
+    own = customised(report, variant, profile, chosen, changed) if changed else []
+    return _recipes(report, profile, chosen), own
 
 
 def _recipes(report: Report, profile: str, seeds: list[int] | None) -> list[Recipe]:

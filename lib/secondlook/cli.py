@@ -203,11 +203,18 @@ def _counted(count: int) -> str:
 
 
 def _execute(arguments) -> int:
-    from secondlook.execute import execute
+    from secondlook.execute import execute, trains
+    from secondlook.runs import produce
 
     if bool(arguments.reports) == arguments.all:
         raise ParameterError(f"name one or more reports, or pass --all: {', '.join(chapters())}")
     names = chapters() if arguments.all else arguments.reports
+    if arguments.cluster:
+        recipes, execution = trains(names, arguments.parameter)
+        execution.cluster, execution.send_data = arguments.cluster, arguments.send_data
+        print(f"{_counted(len(recipes))} to train on {arguments.cluster}", flush=True)
+        if (code := _to_the_end(lambda: produce(recipes, execution), execution)) is not None:
+            return code
     return execute(names, arguments.parameter, arguments.out_dir, arguments.timeout)
 
 

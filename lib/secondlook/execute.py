@@ -17,7 +17,9 @@ from secondlook import parameters, reports
 from secondlook.checks import RecipeError, nearest
 from secondlook.files import check_writable, lock
 from secondlook.parameters import ParameterError, check_values, parse, seeds
-from secondlook.runs import Execution
+from secondlook.recipe import Recipe
+from secondlook.record import Records
+from secondlook.runs import Execution, unique, without_record
 
 GRACE = 60.0  # seconds a kernel has to save what it trains: half of them after SIGINT, half after SIGTERM
 
@@ -49,6 +51,25 @@ def execute(names: list[str], assignments=(), out_dir=None, timeout: int | None 
     return int(any(ended.values()))
 
 
+def trains(names: list[str], assignments=(), root=None) -> tuple[list[Recipe], Execution]:
+    """The recipes without a record that the notebooks of the reports train, and how. Raises as `execute`."""
+    from secondlook.chapter import asked, execution_for
+
+    found, execution = [], None
+    for name in names:
+        _, values, _ = _job(name, list(assignments), Path(), root)
+        values = {"seeds": "", **declared(_notebook(name, root)), **values}
+        execution = execution_for(*(values.get(k, "") for k in ("profile", "data_dir", "records_dir", "device")))
+        if values.get("train") == "never":
+            continue
+        report = reports.read(name, root)
+        changed = parameters.known(report, values)
+        theirs, own = asked(report, values["profile"], values["variant"], values["seeds"], changed)
+        store = Records(execution.records_dir, execution.runs_dir)
+        found += theirs + own if values.get("train") == "always" else without_record(theirs + own, store)
+    return unique(found), execution
+
+
 def declared(notebook: Path) -> dict:
     """The defaults of a notebook's parameters by name. Raises ParameterError for what is no flat, typed scalar."""
     from papermill import inspect_notebook
@@ -64,11 +85,15 @@ def declared(notebook: Path) -> dict:
     return defaults
 
 
+def _notebook(name: str, root: Path | None) -> Path:
+    return reports.home(root) / "notebooks" / f"{name}.ipynb"
+
+
 def _job(name: str, assignments: list[str], folder: Path, root: Path | None) -> tuple[Path, dict, Path]:
     """Notebook, checked values and output, or a ParameterError."""
     if name not in (known := reports.chapters(root)):
         raise ParameterError(f"there is no notebook of a report {name!r}{nearest(name, known)}")
-    notebook = reports.home(root) / "notebooks" / f"{name}.ipynb"
+    notebook = _notebook(name, root)
     defaults = declared(notebook)
     try:
         values = parse(assignments, defaults)

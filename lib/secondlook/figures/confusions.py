@@ -190,7 +190,8 @@ def misclassified(record: Record, images: np.ndarray | None, count: int = 5, id:
     picture(figure, sprite(_framed(images[rows]), len(rows)), len(rows), 1, range=[room, 0])
     sure = int(np.argmax(certain))
     title = words.sentence(f"{names[labels[sure]]} called {names[said[sure]]} with a probability of ")
-    title += f"{words.percent(certain[sure], 0)}; the most certain mistakes about {words.joined(names[k] for k in labels)}"
+    title += f"{words.percent(certain[sure], 0)}; the most certain mistakes about "
+    title += words.joined(names[k] for k in labels)
     shows = f"{len(rows)} test images with their label, the prediction and its probability"
     return finish(figure, id, title, shows, words.caption([record]), 250)
 
